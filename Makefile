@@ -1,0 +1,72 @@
+# Rolling's targets. Each one installs what it needs by itself; git, make and Go are the prerequisites (README.md).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO_VERSION := 1.26
+GOLANGCI_VERSION := v2.15.0
+export ROLLING_CACHE ?= /var/cache/rolling
+export CGO_ENABLED := 0
+
+PROGRAMS := ./agent ./ipam-driver ./network-driver
+# RUN narrows a tier of tests: make test-lab RUN=TestLeader
+RUN ?= .
+# The packages that hold tests for real kernels, engines and parts; the others need Go alone.
+LAB_TESTS = $(shell grep -rl --include='*_test.go' '^//go:build lab' . | xargs -rn1 dirname | sort -u)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: need-go need-root
+need-go:
+	@command -v go >/dev/null || { echo "make: go is missing: install Go $(GO_VERSION) or newer and put it on PATH (README.md, Prerequisites)" >&2; exit 1; }
+	@v=$$(go env GOVERSION); [ "$$(printf '%s\n' go$(GO_VERSION) $$v | sort -V | head -n 1)" = go$(GO_VERSION) ] || \
+	  { echo "make: Go $(GO_VERSION) or newer is needed, $$v is on PATH (README.md, Prerequisites)" >&2; exit 1; }
+need-root:
+	@[ "$$(id -u)" = 0 ] || { echo "make: root is needed, since the lab makes namespaces and mounts: run it with sudo, or use 'make test-unit', which needs no root" >&2; exit 1; }
+
+.PHONY: build plugins images
+build: need-go ## the programs, static, in build/bin
+	@mkdir -p build/bin
+	go build -trimpath -ldflags '-s -w' -o build/bin/ $(PROGRAMS)
+plugins: build ## the bundles of the plugins, in build/plugins
+	go run ./plugins/bundle/cmd -out build/plugins
+images: plugins ## the container images, in build/images
+	go run ./images/cmd -out build/images
+
+.PHONY: lab lab-down
+lab: need-go need-root ## a Swarm of three managers on this machine, with this checkout's plugins
+	lab/lab up --install
+lab-down: need-go need-root ## remove it without a trace
+	lab/lab down
+
+.PHONY: demo demo-down
+demo: need-go need-root ## lab, plugins, examples/orders; prints one line a proof and leaves the lab running
+	@mkdir -p build/bin
+	go build -o build/bin/demo ./lab/demo
+	build/bin/demo
+demo-down: need-go need-root ## remove the demonstration's lab without a trace
+	lab/lab down --name demo
+
+.PHONY: test test-unit test-lab
+test: test-unit test-lab ## every test
+test-unit: need-go ## the tests that need Go alone
+	go vet ./...
+	go vet -tags lab ./...
+	go test -run '$(RUN)' ./...
+test-lab: need-go need-root ## the tests that need root: real kernels, engines, Swarms
+	go test -tags lab -p 1 -timeout 30m -run '$(RUN)' $(LAB_TESTS)
+
+.PHONY: fuzz bench lint clean
+FUZZTIME ?= 30s
+fuzz: need-go ## every parser, FUZZTIME (30s) each
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func /:/' | while IFS=: read -r file name; do \
+	  echo "== $$name in $$(dirname $$file)"; go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)"; done
+lint: need-go ## golangci-lint with the set of .golangci.yml
+	@[ -x $(ROLLING_CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION) ] || { \
+	  GOBIN=$(ROLLING_CACHE)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) && \
+	  mv $(ROLLING_CACHE)/bin/golangci-lint $(ROLLING_CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION); }
+	$(ROLLING_CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION) run --build-tags lab
+clean: ## what was built here (the cache outside the checkout stays)
+	rm -rf build
