@@ -1,0 +1,157 @@
+package driver
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/rolling-swarm/rolling/ipam-driver/pool"
+)
+
+// picture is how the plugin stands, for people.
+type picture struct {
+	Build      string                  `json:"build,omitempty"`
+	Started    time.Time               `json:"started"`
+	Ready      bool                    `json:"ready"`
+	Fault      string                  `json:"fault,omitempty"`
+	Blind      bool                    `json:"blind"` // a ledger was lost, and the Swarm has not said yet what it holds
+	Warnings   []string                `json:"warnings"`
+	Ledger     ledgerPicture           `json:"ledger"`
+	Engine     Sight                   `json:"engine"`
+	Twice      map[netip.Addr][]string `json:"heldTwice"`
+	Shares     []pool.Share            `json:"shares"`
+	Leases     []pool.Lease            `json:"leases"`
+	NodeLeases []pool.Lease            `json:"nodeLeases"` // of the local space: what this node echoes, and its own networks'
+}
+
+type ledgerPicture struct {
+	Bytes    int64    `json:"bytes"`
+	Owed     int      `json:"owed"`
+	Unkept   uint64   `json:"unkept"`
+	Last     string   `json:"lastFailure,omitempty"`
+	SetAside []string `json:"setAside"`
+	Cause    string   `json:"cause,omitempty"` // why this process set one aside
+}
+
+// picture reads the book. Leases are the larger part and are left out for figures.
+func (d *Driver) picture(leases bool) picture {
+	p := picture{Build: d.parts.Build, Started: d.started.UTC(), Warnings: []string{}, Shares: []pool.Share{}, Leases: []pool.Lease{}, NodeLeases: []pool.Lease{}}
+	p.Ledger.SetAside = append([]string{}, d.parts.Aside()...)
+	d.notes.Lock()
+	p.Engine, p.Ledger.Unkept, p.Ledger.Last = d.sight, d.unkept, d.lastUnkept
+	if d.fault != nil {
+		p.Fault = d.fault.Error()
+	}
+	d.notes.Unlock()
+	select {
+	case <-d.ready:
+		p.Ready = true
+	default:
+		return p
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now, b := d.parts.Clock(), d.opened.Book
+	p.Ledger.Owed, p.Ledger.Bytes = d.opened.Ledger.Owed(), d.opened.Ledger.Size()
+	if d.opened.Cause != nil {
+		p.Ledger.Cause = d.opened.Cause.Error()
+	}
+	p.Blind, p.Twice = b.IsBlind(), b.Twice()
+	p.Shares = append(p.Shares, b.Shares(now)...)
+	if leases {
+		for _, l := range b.Leases(now) {
+			if l.Pool[0] == byte(pool.Global) {
+				p.Leases = append(p.Leases, l)
+			} else {
+				p.NodeLeases = append(p.NodeLeases, l)
+			}
+		}
+	}
+	p.warn()
+	return p
+}
+
+func (p *picture) warn() {
+	for _, s := range p.Shares {
+		if s.Fullness() > warnAbove {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("%s: %.0f %% of %d addresses are used or rest: plan a wider one", s.Key, 100*s.Fullness(), s.Size))
+		}
+	}
+	for a, who := range p.Twice {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%s has two holders: %v: stop one of them", a, who))
+	}
+	if p.Ledger.Owed > 0 {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%d decisions are not on disk: %s", p.Ledger.Owed, p.Ledger.Last))
+	}
+	if p.Blind {
+		p.Warnings = append(p.Warnings, "a ledger was lost: only addresses that are named are given until the Swarm has said what it holds")
+	}
+}
+
+// Desk is Status and the one thing that people decide: that a node is dead. It is for the socket alone, which only root
+// can open.
+func (d *Driver) Desk() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("/", d.Status())
+	mux.HandleFunc("POST /addresses/{address}/free", d.free)
+	return mux
+}
+
+// Status serves /metrics, /healthz, /readyz and /debug/state.
+func (d *Driver) Status() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(d.registry(), promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", d.readiness)
+	mux.HandleFunc("GET /debug/state", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		_ = encoder.Encode(d.picture(true)) // who asked has gone
+	})
+	return mux
+}
+
+func (d *Driver) readiness(w http.ResponseWriter, _ *http.Request) {
+	p := d.picture(false)
+	switch {
+	case !p.Ready:
+		http.Error(w, "not ready: "+d.why().Error(), http.StatusServiceUnavailable)
+	case p.Ledger.Owed > 0:
+		http.Error(w, "not ready: "+p.Ledger.Last, http.StatusServiceUnavailable)
+	default:
+		fmt.Fprintln(w, "ready")
+	}
+}
+
+// free ends the rest of an address whose last holder somebody knows to be dead. It is for the leader's plugin.
+func (d *Driver) free(w http.ResponseWriter, r *http.Request) {
+	a, err := address(r.PathValue("address"))
+	if err == nil && !a.IsValid() {
+		err = errors.New("no address was named")
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	found := false
+	kept, err := d.decide(func(b *pool.Book) (pool.Change, error) {
+		c := b.Free(d.parts.Clock(), a)
+		found = !c.IsZero()
+		return c, nil
+	})
+	switch {
+	case err != nil || kept != nil:
+		http.Error(w, errors.Join(err, kept).Error(), http.StatusServiceUnavailable)
+	case !found:
+		http.Error(w, fmt.Sprintf("address %s does not rest here: it is free, leased, or another manager leads", a), http.StatusConflict)
+	default:
+		d.parts.Log.Warn("a rest was ended by hand", "address", a)
+		fmt.Fprintf(w, "%s is free\n", a)
+	}
+}

@@ -1,0 +1,216 @@
+package pool
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func holding(key Key, addr string) Holding {
+	return Holding{Key: key, Addr: netip.MustParseAddr(addr), Owner: Owner{Kind: "task", Node: "id1"}}
+}
+
+func ready(ok bool) map[string]Node { return map[string]Node{"id1": {"n1", ok}} }
+
+func TestALeaseEndsOnlyAfterTwoViewsWithAPause(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/29")
+	d.gets(p, "", "10.1.0.0/32")
+	steps := []struct {
+		name  string
+		after time.Duration
+		freed int
+	}{
+		{"its answer may be on its way into Swarm's store", 29 * time.Second, 0},
+		{"the first view that lacks it", 2 * time.Second, 0},
+		{"a second one too soon", 9 * time.Second, 0},
+		{"a third after the pause", 2 * time.Second, 1},
+	}
+	for _, s := range steps {
+		d.pass(s.after)
+		if seen := d.observe(View{}); seen.Freed != s.freed {
+			t.Fatalf("%s: freed %d", s.name, seen.Freed)
+		}
+	}
+	d.gets(p, "", "10.1.0.1/32")
+	d.pass(61 * time.Second)
+	d.gets(p, "", "10.1.0.0/32")
+}
+
+func TestACallBetweenTwoViewsStartsTheCountAnew(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/29")
+	d.gets(p, "", "10.1.0.0/32")
+	d.pass(time.Minute)
+	d.observe(View{})
+	d.pool("10.1.0.0/29") // a replay
+	d.gets(p, "10.1.0.0", "10.1.0.0/32")
+	d.pass(time.Minute)
+	if seen := d.observe(View{}); seen.Freed != 0 {
+		t.Fatalf("freed %d", seen.Freed)
+	}
+}
+
+func TestAViewThatIsOldWhenItArrivesChangesNothingNewer(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/29")
+	d.gets(p, "", "10.1.0.0/32")
+	d.gets(p, "", "10.1.0.1/32")
+	d.pass(time.Minute)
+	v := View{Space: Global, Began: d.now, Holdings: []Holding{holding(p, "10.1.0.0")}}
+	d.pass(time.Second)
+	d.release(p, "10.1.0.0") // after the question was put
+	d.gets(p, "", "10.1.0.2/32")
+	for range 3 {
+		d.pass(15 * time.Second)
+		c, seen := d.book.Observe(d.now, v)
+		d.kept.keep(c)
+		if seen.Adopted+seen.Freed != 0 {
+			t.Fatalf("adopted %d, freed %d", seen.Adopted, seen.Freed)
+		}
+	}
+}
+
+func TestWhatTheSwarmHoldsAndTheBookLacksIsAdopted(t *testing.T) {
+	d := newDesk(t)
+	key := d.terms(Global, "10.1.0.0/29", "", "rolling.project", "a").Key()
+	d.kept.keep(d.book.Blind(d.now))
+	d.refused(key, "", "try again")
+	v := View{Networks: []Network{{Key: key, Gateway: netip.MustParseAddr("169.254.1.3")}}, Holdings: []Holding{holding(key, "10.1.0.1"), holding(key, "10.1.0.4")}, Nodes: ready(true)}
+	d.observe(v)
+	d.refused(key, "", "try again") // asked at the moment of the loss: an answer of just before may be missing
+	d.pass(11 * time.Second)
+	d.observe(v)
+	d.restart()
+	for _, a := range []string{"10.1.0.0/32", "10.1.0.2/32", "10.1.0.3/32", "10.1.0.5/32"} {
+		d.gets(key, "", a)
+	}
+	if g := d.network(d.terms(Global, "10.2.0.0/29", "")); g.Gateway.String() != "169.254.1.1/32" {
+		t.Fatalf("offered %s", g.Gateway)
+	}
+	if g := d.network(d.terms(Global, "10.3.0.0/29", "")); g.Gateway.String() != "169.254.1.2/32" {
+		t.Fatalf("offered %s", g.Gateway)
+	}
+	if g := d.network(d.terms(Global, "10.4.0.0/29", "")); g.Gateway.String() != "169.254.1.4/32" {
+		t.Fatalf("offered %s", g.Gateway)
+	}
+}
+
+func TestAnAddressOfALostNodeRestsUntilItIsBack(t *testing.T) {
+	start := func(t *testing.T) (*desk, Key, View) {
+		d := newDesk(t)
+		p := d.pool("10.1.0.0/32")
+		d.gets(p, "", "10.1.0.0/32")
+		v := View{Networks: []Network{{Key: p}}, Holdings: []Holding{holding(p, "10.1.0.0")}, Nodes: ready(false)}
+		d.observe(v)
+		d.release(p, "10.1.0.0")
+		d.pass(2 * time.Hour)
+		d.refused(p, "", "1 of them wait for a lost node")
+		v.Holdings = nil
+		return d, p, v
+	}
+	t.Run("a day at most", func(t *testing.T) {
+		d, p, _ := start(t)
+		d.pass(22 * time.Hour)
+		d.gets(p, "", "10.1.0.0/32")
+	})
+	t.Run("until the node is ready", func(t *testing.T) {
+		d, p, v := start(t)
+		v.Nodes = ready(true)
+		d.observe(v)
+		d.restart()
+		d.gets(p, "", "10.1.0.0/32")
+	})
+	t.Run("until somebody knows that it is dead", func(t *testing.T) {
+		d, p, v := start(t)
+		d.kept.keep(d.book.Free(d.now, netip.MustParseAddr("10.1.0.0")))
+		v.Nodes = nil
+		v.Holdings = []Holding{{Key: p, Addr: netip.MustParseAddr("10.1.0.0"), Owner: Owner{Node: "id1"}, Ended: d.now.Add(-2 * time.Hour), Lost: true}}
+		d.observe(v) // Swarm's memory of the lost task does not undo it
+		d.gets(p, "", "10.1.0.0/32")
+	})
+}
+
+func TestANodeThatIsRemovedByForceIsNoticedAfterwards(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/32")
+	d.gets(p, "", "10.1.0.0/32")
+	d.observe(View{Holdings: []Holding{holding(p, "10.1.0.0")}, Nodes: ready(true)})
+	d.release(p, "10.1.0.0")
+	ended := holding(p, "10.1.0.0")
+	ended.Ended, ended.Lost = d.now, true
+	d.pass(3 * time.Second)
+	d.observe(View{Networks: []Network{{Key: p}}, Holdings: []Holding{ended}})
+	d.pass(time.Hour)
+	d.refused(p, "", "wait for a lost node")
+}
+
+func TestANewLeaderLearnsRestsFromTasksThatEnded(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/31")
+	ended := holding(p, "10.1.0.0")
+	ended.Ended = d.now.Add(-20 * time.Second)
+	d.observe(View{Networks: []Network{{Key: p}}, Holdings: []Holding{ended}, Nodes: ready(true)})
+	d.gets(p, "", "10.1.0.1/32")
+	d.refused(p, "", "1 rest (the first is free in 40s)")
+}
+
+func TestANewLeaderHandsOutWhatItDoesNotKnowLast(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/29")
+	d.gateway(p, "169.254.1.9", "169.254.1.9/32")
+	for _, a := range []string{"10.1.0.0", "10.1.0.2", "10.1.0.5"} {
+		d.gets(p, a, a+"/32")
+	}
+	for _, a := range []string{"6", "7", "4", "3", "1"} { // above all that was seen, then the gaps from the top
+		d.gets(p, "", "10.1.0."+a+"/32")
+	}
+}
+
+func TestTwoHoldersOfOneAddressAreReported(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/29")
+	seen := d.observe(View{Holdings: []Holding{holding(p, "10.1.0.3"), holding(p, "10.1.0.3"), holding(p, "10.1.0.4")}, Nodes: ready(true)})
+	if len(seen.Twice) != 1 || len(d.book.Twice()[netip.MustParseAddr("10.1.0.3")]) != 2 {
+		t.Fatalf("twice %v", seen.Twice)
+	}
+}
+
+func TestAnOverlayOnOurPoolIsNeverSwept(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/29")
+	d.gets(p, "", "10.1.0.0/32") // a load balancer's address, which no question shows
+	for range 5 {
+		d.pass(time.Minute)
+		if seen := d.observe(View{Networks: []Network{{Key: p, Opaque: true}}}); seen.Freed != 0 {
+			t.Fatal("freed")
+		}
+	}
+}
+
+func TestAShareThatNobodyHasAnyMoreIsForgotten(t *testing.T) {
+	d := newDesk(t)
+	d.pool("10.1.0.0/29")
+	for range 3 {
+		d.pass(time.Minute)
+		d.observe(View{})
+		d.kept.keep(d.book.Tidy(d.now))
+	}
+	if len(d.book.Shares(d.now)) != 0 || len(d.kept.Shares)+len(d.kept.Leases) != 0 {
+		t.Fatalf("left: %+v", d.kept)
+	}
+}
+
+func TestAClockThatIsSetBackLengthensNoRest(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/32")
+	d.gets(p, "", "10.1.0.0/32")
+	d.release(p, "10.1.0.0")
+	d.pass(-5 * time.Hour)
+	d.restart()
+	d.pass(59 * time.Second)
+	d.refused(p, "", "1 rest")
+	d.pass(2 * time.Second)
+	d.restart()
+	d.gets(p, "", "10.1.0.0/32")
+}
