@@ -1,0 +1,209 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
+	"github.com/osrg/gobgp/v4/pkg/server"
+
+	"github.com/rolling-swarm/rolling/network-driver/topology"
+)
+
+// run is one life of the server under one address.
+type run struct {
+	settings Settings
+	self     netip.Addr
+	server   *server.BgpServer
+	log      *slog.Logger
+	told     Told
+	wake     chan<- struct{}
+	begun    time.Time
+	unwatch  context.CancelFunc
+
+	own       map[netip.Addr]bool // the speaker's loop alone
+	deadlines *deadlines
+
+	mu         sync.Mutex // guards all below; only the speaker's loop writes neighbours
+	neighbours map[netip.Addr]topology.Neighbour
+	held       map[netip.Prefix]bool
+	seen       map[netip.Addr]*seen
+}
+
+// seen is what the server's events said of a neighbour.
+type seen struct {
+	up     bool
+	heard  bool // its End-of-RIB, in this session
+	flaps  int
+	cutOff time.Time
+}
+
+func start(ctx context.Context, s Settings, self netip.Addr, log *slog.Logger, told Told, wake chan<- struct{}) (*run, error) {
+	if err := free(self, s.Port); err != nil {
+		return nil, err
+	}
+	level := &slog.LevelVar{}
+	level.Set(slog.LevelWarn)
+	watchCtx, unwatch := context.WithCancel(ctx)
+	r := &run{
+		settings: s, self: self, log: log, told: told, wake: wake, begun: time.Now(), unwatch: unwatch,
+		server:     server.NewBgpServer(server.LoggerOption(slog.New(quiet{log.Handler(), level}), level)),
+		neighbours: map[netip.Addr]topology.Neighbour{}, own: map[netip.Addr]bool{},
+		held: map[netip.Prefix]bool{}, seen: map[netip.Addr]*seen{},
+	}
+	r.deadlines = newDeadlines(r.begun, s.Restarting)
+	go r.server.Serve()
+	err := r.server.StartBgp(ctx, &api.StartBgpRequest{Global: &api.Global{
+		Asn: s.ASN, RouterId: self.String(), ListenPort: int32(s.Port), ListenAddresses: []string{self.String()},
+	}})
+	if err == nil {
+		err = r.protect(ctx)
+	}
+	if err == nil {
+		err = r.watch(watchCtx)
+	}
+	if err != nil {
+		r.leave()
+		return nil, fmt.Errorf("speak BGP on %s port %d: %w", self, s.Port, err)
+	}
+	log.Info("speaking BGP", "address", self, "port", s.Port, "asn", s.ASN, "restarting", s.Restarting)
+	return r, nil
+}
+
+// free tries the listening address before a server is made for it: one that could not listen cannot be ended.
+func free(self netip.Addr, port int) error {
+	l, err := net.Listen("tcp4", netip.AddrPortFrom(self, uint16(port)).String())
+	if err != nil {
+		return fmt.Errorf("speak BGP on %s port %d: %w: is the address on an interface, and no other daemon on the port (ROLLING_BGP_PORT)?", self, port, err)
+	}
+	return l.Close()
+}
+
+// leave is for a node that has another address now, or left the Swarm: with a Cease, so that neighbours forget us.
+func (r *run) leave() {
+	r.unwatch()
+	if err := r.server.StopBgp(context.Background(), &api.StopBgpRequest{}); err != nil {
+		r.log.Warn("the BGP server did not end well", "cause", err)
+	}
+	r.mu.Lock()
+	gone := slices.Collect(maps.Keys(r.held))
+	r.held = map[netip.Prefix]bool{}
+	r.mu.Unlock()
+	var withdrawn []topology.Route
+	for _, p := range gone {
+		withdrawn = append(withdrawn, topology.Route{Prefix: p})
+	}
+	if len(withdrawn) > 0 {
+		r.told.Learn(withdrawn)
+	}
+}
+
+// follow announces before it adds neighbours: else the End-of-RIB comes before our own prefixes.
+func (r *run) follow(ctx context.Context, want fabric) error {
+	problems := []error{r.announce(want.own)}
+	wanted := map[netip.Addr]topology.Neighbour{}
+	for _, n := range want.neighbours {
+		wanted[n.Address] = n
+	}
+	for a := range r.neighbours {
+		if _, stays := wanted[a]; !stays {
+			problems = append(problems, r.drop(ctx, a))
+		}
+	}
+	for _, n := range want.neighbours {
+		// A neighbour whose role changed keeps its session: who dials and who reflects is settled when it is made, works
+		// either way, and a new session would cost the routes of a node that was merely promoted.
+		if have, known := r.neighbours[n.Address]; known && have.Router == n.Router && have.ASN == n.ASN {
+			continue
+		}
+		problems = append(problems, r.add(ctx, n))
+	}
+	return errors.Join(problems...)
+}
+
+func (r *run) announce(own []netip.Addr) error {
+	wanted := map[netip.Addr]bool{}
+	var add, drop []*apiutil.Path
+	for _, a := range own {
+		wanted[a] = true
+		if !r.own[a] {
+			p, err := r.path(a)
+			if err != nil {
+				return err
+			}
+			add = append(add, p)
+		}
+	}
+	for a := range r.own {
+		if !wanted[a] {
+			p, err := r.path(a)
+			if err != nil {
+				return err
+			}
+			drop = append(drop, p)
+		}
+	}
+	if len(drop) > 0 {
+		if err := r.server.DeletePath(apiutil.DeletePathRequest{Paths: drop}); err != nil {
+			return fmt.Errorf("withdraw %d addresses: %w", len(drop), err)
+		}
+	}
+	if len(add) > 0 {
+		if _, err := r.server.AddPath(apiutil.AddPathRequest{Paths: add}); err != nil {
+			return fmt.Errorf("announce %d addresses: %w", len(add), err)
+		}
+	}
+	r.own = wanted
+	return nil
+}
+
+func (r *run) path(a netip.Addr) (*apiutil.Path, error) {
+	nlri, err := bgp.NewIPAddrPrefix(netip.PrefixFrom(a, a.BitLen()))
+	if err != nil {
+		return nil, fmt.Errorf("announce %s: %w", a, err)
+	}
+	hop, err := bgp.NewPathAttributeNextHop(r.self)
+	if err != nil {
+		return nil, fmt.Errorf("announce %s by %s: %w", a, r.self, err)
+	}
+	return &apiutil.Path{Family: bgp.RF_IPv4_UC, Nlri: nlri, Attrs: []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(0), hop}}, nil
+}
+
+func (r *run) add(ctx context.Context, n topology.Neighbour) error {
+	if _, known := r.neighbours[n.Address]; known {
+		if err := r.drop(ctx, n.Address); err != nil {
+			return err
+		}
+	}
+	restarting := r.settings.Restarting && time.Since(r.begun) < deferral
+	if err := r.server.AddPeer(ctx, &api.AddPeerRequest{Peer: peer(r.settings, r.self, n, restarting)}); err != nil {
+		return fmt.Errorf("neighbour %s: %w", n.Address, err)
+	}
+	r.mu.Lock()
+	r.neighbours[n.Address] = n
+	r.mu.Unlock()
+	r.log.Info("neighbour", "address", n.Address, "asn", n.ASN, "passive", n.Passive, "client", n.Client, "router", n.Router)
+	return nil
+}
+
+func (r *run) drop(ctx context.Context, a netip.Addr) error {
+	if err := r.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: a.String()}); err != nil {
+		return fmt.Errorf("neighbour %s: end its session: %w", a, err)
+	}
+	r.mu.Lock()
+	delete(r.neighbours, a)
+	delete(r.seen, a)
+	r.mu.Unlock()
+	r.log.Info("no longer a neighbour", "address", a)
+	return nil
+}

@@ -1,0 +1,172 @@
+package bgp
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
+	"github.com/osrg/gobgp/v4/pkg/server"
+
+	"github.com/rolling-swarm/rolling/network-driver/topology"
+)
+
+// Session is how it stands with one neighbour.
+type Session struct {
+	Address  netip.Addr `json:"address"`
+	ASN      uint32     `json:"asn"`
+	Port     int        `json:"port"`
+	Passive  bool       `json:"passive"`
+	Client   bool       `json:"client"`
+	Router   bool       `json:"router"`
+	State    string     `json:"state"`
+	Since    time.Time  `json:"since,omitzero"`
+	Received uint64     `json:"received"`
+	Accepted uint64     `json:"accepted"`
+	Flaps    int        `json:"flaps"`
+	Heard    bool       `json:"endOfRIB"`
+	CutOff   bool       `json:"cutOff"` // it sent too many prefixes, and waits for its pardon
+}
+
+// Established is the state of a session that works.
+const Established = "established"
+
+// watch turns the server's events into what was learnt.
+func (r *run) watch(ctx context.Context) error {
+	err := r.server.WatchEvent(ctx, server.WatchEventMessageCallbacks{
+		OnBestPath:   func(paths []*apiutil.Path, _ time.Time) { r.onBest(paths) },
+		OnPathEor:    func(p *apiutil.Path, _ time.Time) { r.onEnd(p.PeerAddress) },
+		OnPeerUpdate: func(e *apiutil.WatchEventMessage_PeerEvent, t time.Time) { r.onPeer(e, t) },
+	}, server.WatchBestPath(true), server.WatchPeer(), server.WatchEor(true))
+	if err != nil {
+		return fmt.Errorf("watch its events: %w", err)
+	}
+	return nil
+}
+
+func (r *run) onBest(paths []*apiutil.Path) {
+	var changes []topology.Route
+	r.mu.Lock()
+	for _, p := range paths {
+		prefix, err := netip.ParsePrefix(p.Nlri.String())
+		if p.Family != bgp.RF_IPv4_UC || err != nil {
+			continue
+		}
+		t := topology.Route{Prefix: prefix}
+		if hop := nextHop(p); !p.Withdrawal && hop.IsValid() && hop != r.self && !hop.IsUnspecified() {
+			t.Via = hop
+		}
+		if t.Via.IsValid() {
+			r.held[prefix] = true
+		} else {
+			delete(r.held, prefix)
+		}
+		changes = append(changes, t)
+	}
+	r.mu.Unlock()
+	if len(changes) > 0 {
+		r.told.Learn(changes)
+	}
+}
+
+func nextHop(p *apiutil.Path) netip.Addr {
+	for _, a := range p.Attrs {
+		switch v := a.(type) {
+		case *bgp.PathAttributeNextHop:
+			return v.Value
+		case *bgp.PathAttributeMpReachNLRI:
+			return v.Nexthop
+		}
+	}
+	return netip.Addr{}
+}
+
+func (r *run) at(a netip.Addr) *seen {
+	s, ok := r.seen[a.Unmap()]
+	if !ok {
+		s = &seen{}
+		r.seen[a.Unmap()] = s
+	}
+	return s
+}
+
+func (r *run) onEnd(from netip.Addr) {
+	r.mu.Lock()
+	r.at(from).heard = true
+	r.mu.Unlock()
+	r.nudge()
+}
+
+func (r *run) nudge() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *run) onPeer(e *apiutil.WatchEventMessage_PeerEvent, now time.Time) {
+	if e.Type != apiutil.PEER_EVENT_STATE && e.Type != apiutil.PEER_EVENT_INIT {
+		return
+	}
+	r.mu.Lock()
+	s := r.at(e.Peer.State.NeighborAddress)
+	was, up := s.up, e.Peer.State.SessionState == bgp.BGP_FSM_ESTABLISHED
+	s.up = up
+	if was && !up {
+		s.heard = false
+		s.flaps++
+	}
+	if e.Peer.State.AdminState == api.PeerState_ADMIN_STATE_PFX_CT && s.cutOff.IsZero() {
+		s.cutOff = now
+	}
+	r.mu.Unlock()
+	if was == up {
+		return
+	}
+	if up {
+		r.log.Info("session up", "neighbour", e.Peer.State.NeighborAddress)
+		r.deadlines.joined(now)
+	} else {
+		r.log.Warn("session down", "neighbour", e.Peer.State.NeighborAddress, "cause", e.Peer.State.DisconnectMessage)
+	}
+	r.nudge()
+}
+
+// sessions asks the server, whose answer is in one piece with no lock of ours held.
+func (r *run) sessions(ctx context.Context) ([]Session, error) {
+	var all []Session
+	err := r.server.ListPeer(ctx, &api.ListPeerRequest{}, func(p *api.Peer) {
+		a, err := netip.ParseAddr(p.GetState().GetNeighborAddress())
+		if err != nil {
+			return
+		}
+		s := Session{Address: a, State: strings.ToLower(strings.TrimPrefix(p.GetState().GetSessionState().String(), "SESSION_STATE_"))}
+		if up := p.GetTimers().GetState().GetUptime(); s.State == Established && up != nil {
+			s.Since = up.AsTime()
+		}
+		for _, f := range p.GetAfiSafis() {
+			s.Received, s.Accepted = f.GetState().GetReceived(), f.GetState().GetAccepted()
+		}
+		all = append(all, s)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask the BGP server for its sessions: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range all {
+		s := &all[i]
+		n := r.neighbours[s.Address]
+		s.ASN, s.Port, s.Passive, s.Client, s.Router = n.ASN, n.Port, n.Passive, n.Client, n.Router
+		if e, ok := r.seen[s.Address]; ok {
+			s.Flaps, s.Heard, s.CutOff = e.flaps, e.heard, !e.cutOff.IsZero()
+		}
+	}
+	slices.SortFunc(all, func(a, b Session) int { return a.Address.Compare(b.Address) })
+	return all, nil
+}

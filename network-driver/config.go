@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/rolling-swarm/rolling/network-driver/topology"
+)
+
+// Config is every setting, with a default that works. In the plugin's config.json each is settable.
+type Config struct {
+	Socket         string        `env:"ROLLING_SOCKET" envDefault:"/run/docker/plugins/net.sock"` // where the engine calls
+	State          string        `env:"ROLLING_STATE" envDefault:"/var/lib/rolling/net"`          // folder, mounted from the host
+	Engine         string        `env:"ROLLING_ENGINE" envDefault:"unix:///run/docker.sock"`      // asked in the background who the Swarm's members are
+	ASN            uint32        `env:"ROLLING_ASN" envDefault:"64512"`                           // of all nodes of the Swarm
+	Port           int           `env:"ROLLING_BGP_PORT" envDefault:"1790"`                       // the same on all nodes
+	Hold           time.Duration `env:"ROLLING_BGP_HOLD" envDefault:"9s"`                         // a silent neighbour is lost after it; keepalives go three times in it
+	MaxPrefixes    uint32        `env:"ROLLING_BGP_MAX_PREFIXES" envDefault:"20000"`              // of one neighbour
+	Routers        string        `env:"ROLLING_ROUTERS"`                                          // of the site: addr[:port][@asn], with commas; dialled by managers
+	Pools          string        `env:"ROLLING_POOLS"`                                            // prefixes, with commas, outside which no address is taken from a neighbour; empty: any single address
+	MetricsAddress string        `env:"ROLLING_METRICS_ADDRESS"`                                  // host:port for /metrics, besides the socket in the state's folder
+	LogLevel       slog.Level    `env:"ROLLING_LOG_LEVEL" envDefault:"info"`
+	IptablesNFT    string        `env:"ROLLING_IPTABLES_NFT" envDefault:"/usr/sbin/iptables-nft"`
+	IptablesLegacy string        `env:"ROLLING_IPTABLES_LEGACY" envDefault:"/usr/sbin/iptables-legacy"`
+
+	routers []topology.Router
+	pools   []netip.Prefix
+}
+
+const (
+	// RFC 4271: a hold time is 3 s at least.
+	shortestHold = 3 * time.Second
+	longestHold  = 90 * time.Second
+	// The kernel's limit on a unix socket's path.
+	longestSocket = 107
+)
+
+// readConfig reads the environment and names all that is wrong with it at once.
+func readConfig() (Config, error) {
+	c, err := env.ParseAs[Config]()
+	if err != nil {
+		return c, fmt.Errorf("settings: %w", err)
+	}
+	return c, c.Validate()
+}
+
+// Validate reports all problems at once, and keeps what it read.
+func (c *Config) Validate() error {
+	var problems []error
+	bad := func(setting, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s: %w", setting, fmt.Errorf(format, args...)))
+	}
+	if c.ASN == 0 || c.ASN == 23456 || c.ASN == 65535 || c.ASN == 4294967295 {
+		bad("ROLLING_ASN", "%d is reserved: want a private number such as 64512", c.ASN)
+	}
+	if c.Port < 1 || c.Port > 65535 {
+		bad("ROLLING_BGP_PORT", "%d is not a port", c.Port)
+	}
+	if c.Hold < shortestHold || c.Hold > longestHold || c.Hold%time.Second != 0 {
+		bad("ROLLING_BGP_HOLD", "%v: want whole seconds from %v to %v", c.Hold, shortestHold, longestHold)
+	}
+	if c.MaxPrefixes == 0 {
+		bad("ROLLING_BGP_MAX_PREFIXES", "0 would take nothing from anybody")
+	}
+	if !filepath.IsAbs(c.Socket) || len(c.Socket) > longestSocket {
+		bad("ROLLING_SOCKET", "%q: want an absolute path of at most %d bytes", c.Socket, longestSocket)
+	}
+	if !filepath.IsAbs(c.State) {
+		bad("ROLLING_STATE", "%q: want an absolute path", c.State)
+	}
+	if c.MetricsAddress != "" {
+		if _, _, err := net.SplitHostPort(c.MetricsAddress); err != nil {
+			bad("ROLLING_METRICS_ADDRESS", "%w: want host:port, such as :9324", err)
+		}
+	}
+	var err error
+	if c.routers, err = topology.ParseRouters(c.Routers, c.ASN); err != nil {
+		bad("ROLLING_ROUTERS", "%w", err)
+	}
+	if c.pools, err = topology.ParsePools(c.Pools); err != nil {
+		bad("ROLLING_POOLS", "%w", err)
+	}
+	if len(problems) > 0 {
+		text := strings.ReplaceAll(errors.Join(problems...).Error(), "\n", "\n  ")
+		return fmt.Errorf("settings: %d problems:\n  %s", len(problems), text)
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/docker/go-plugins-helpers/network"
+
+	"github.com/rolling-swarm/rolling/network-driver/topology"
+)
+
+const (
+	// portMapKey carries host-mode published ports.
+	portMapKey = "com.docker.network.portmap"
+	// inContainer is how interfaces are called inside: eth0, eth1, …
+	inContainer = "eth"
+	// connected is the protocol's word for a route without a next hop.
+	connected = 1
+)
+
+func (d *Door) createEndpoint(ctx context.Context, r network.CreateEndpointRequest) (*network.CreateEndpointResponse, error) {
+	e, err := endpoint(r)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", topology.EndpointID(r.EndpointID).Short(), err)
+	}
+	mac, err := d.node.AddEndpoint(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	// What the request brought must be empty in the answer.
+	answer := &network.CreateEndpointResponse{Interface: &network.EndpointInterface{}}
+	if e.MAC == "" {
+		answer.Interface.MacAddress = mac
+	}
+	return answer, nil
+}
+
+func endpoint(r network.CreateEndpointRequest) (topology.Endpoint, error) {
+	e := topology.Endpoint{ID: topology.EndpointID(r.EndpointID), Network: topology.NetworkID(r.NetworkID)}
+	if !hexadecimal(r.EndpointID) || r.NetworkID == "" {
+		return e, errors.New("the request names no endpoint and network as the engine does")
+	}
+	if r.Interface == nil || r.Interface.Address == "" {
+		return e, errors.New("the request brings no IPv4 address: does the network use rolling/ipam:latest?")
+	}
+	if r.Interface.AddressIPv6 != "" {
+		return e, fmt.Errorf("address %s: %w", r.Interface.AddressIPv6, errIPv6)
+	}
+	p, err := netip.ParsePrefix(r.Interface.Address)
+	if err != nil || !p.Addr().Is4() {
+		return e, fmt.Errorf("address %q is not IPv4 with a prefix length, such as 10.210.3.7/32", r.Interface.Address)
+	}
+	e.Address = p.Addr()
+	if r.Interface.MacAddress != "" {
+		mac, err := net.ParseMAC(r.Interface.MacAddress)
+		if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
+			return e, fmt.Errorf("MAC %q is not that of one interface, such as 02:42:0a:d2:03:07", r.Interface.MacAddress)
+		}
+		e.MAC = mac.String()
+	}
+	return e, nil
+}
+
+// hexadecimal: an id becomes part of an interface's name and of its alias.
+func hexadecimal(id string) bool {
+	for _, c := range id {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return len(id) >= 12 && len(id) <= 64
+}
+
+func (d *Door) deleteEndpoint(ctx context.Context, r network.DeleteEndpointRequest) (empty, error) {
+	return empty{}, d.node.RemoveEndpoint(ctx, topology.NetworkID(r.NetworkID), topology.EndpointID(r.EndpointID))
+}
+
+func (d *Door) endpointInfo(ctx context.Context, r network.InfoRequest) (*network.InfoResponse, error) {
+	e, err := d.node.Endpoint(ctx, topology.NetworkID(r.NetworkID), topology.EndpointID(r.EndpointID))
+	if err != nil {
+		return nil, err
+	}
+	return &network.InfoResponse{Value: map[string]string{
+		"address": e.Address.String(), "mac": e.MAC, "interface": topology.HostEnd(e.ID), "phase": string(e.Phase), "mtu": strconv.Itoa(e.MTU),
+	}}, nil
+}
+
+// join gives the container one interface, and a default route by the network's own link-local gateway: networks of one
+// container must not share it. DisableGatewayService keeps Docker's own gateway bridge out of the container.
+func (d *Door) join(ctx context.Context, r network.JoinRequest) (*network.JoinResponse, error) {
+	l, err := d.node.Join(ctx, topology.NetworkID(r.NetworkID), topology.EndpointID(r.EndpointID), r.SandboxKey)
+	if err != nil {
+		return nil, err
+	}
+	return &network.JoinResponse{
+		InterfaceName:         network.InterfaceName{SrcName: l.Peer, DstPrefix: inContainer},
+		Gateway:               l.Gateway.String(),
+		StaticRoutes:          []*network.StaticRoute{{Destination: netip.PrefixFrom(l.Gateway, 32).String(), RouteType: connected}},
+		DisableGatewayService: true,
+	}, nil
+}
+
+func (d *Door) leave(ctx context.Context, r network.LeaveRequest) (empty, error) {
+	return empty{}, d.node.Leave(ctx, topology.NetworkID(r.NetworkID), topology.EndpointID(r.EndpointID))
+}
+
+// publish would be asked to map ports of the host: to say nothing would leave them dead.
+func (d *Door) publish(ctx context.Context, r network.ProgramExternalConnectivityRequest) (empty, error) {
+	e, err := d.node.Endpoint(ctx, topology.NetworkID(r.NetworkID), topology.EndpointID(r.EndpointID))
+	if err != nil {
+		return empty{}, err
+	}
+	maps, _ := r.Options[portMapKey].([]any)
+	if len(maps) == 0 {
+		return empty{}, nil
+	}
+	return empty{}, fmt.Errorf("endpoint %s publishes %d ports of the host (mode: host): not served yet: remove them; the whole network reaches the container at %s",
+		e.ID.Short(), len(maps), e.Address)
+}
+
+func (d *Door) revoke(context.Context, network.RevokeExternalConnectivityRequest) (empty, error) {
+	return empty{}, nil
+}

@@ -1,0 +1,123 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/docker/go-plugins-helpers/network"
+
+	"github.com/rolling-swarm/rolling/network-driver/topology"
+)
+
+const (
+	genericKey = "com.docker.network.generic"
+	ipv6Key    = "com.docker.network.enable_ipv6"
+)
+
+func (d *Door) capabilities(context.Context, empty) (*network.CapabilitiesResponse, error) {
+	return &network.CapabilitiesResponse{Scope: network.GlobalScope, ConnectivityScope: network.GlobalScope}, nil
+}
+
+// allocateNetwork runs on the Swarm's leader: a network is refused here, once, or never. What it returns is what each
+// node's CreateNetwork is given. It asks no state, so it answers while the state is still being read.
+func (d *Door) allocateNetwork(_ context.Context, r network.AllocateNetworkRequest) (*network.AllocateNetworkResponse, error) {
+	var problems []error
+	if _, err := topology.ParseOptions(r.Options); err != nil {
+		problems = append(problems, err)
+	}
+	if strings.EqualFold(r.Options[ipv6Key], "true") || len(r.IPv6Data) > 0 {
+		problems = append(problems, errIPv6)
+	}
+	pools := make([]*network.IPAMData, 0, len(r.IPv4Data))
+	for i := range r.IPv4Data {
+		pools = append(pools, &r.IPv4Data[i])
+	}
+	if _, _, err := subnet(pools); err != nil {
+		problems = append(problems, err)
+	}
+	if len(problems) > 0 {
+		return nil, refusal(r.NetworkID, problems)
+	}
+	echo := r.Options
+	if echo == nil {
+		echo = map[string]string{}
+	}
+	return &network.AllocateNetworkResponse{Options: echo}, nil
+}
+
+var errIPv6 = errors.New("IPv6 is not served yet: leave EnableIPv6 off and give no IPv6 subnet")
+
+// refusal names the network and all that is wrong with it, in lines.
+func refusal(id string, problems []error) error {
+	text := strings.ReplaceAll(errors.Join(problems...).Error(), "\n", "\n  ")
+	return fmt.Errorf("network %s is refused:\n  %s", topology.NetworkID(id).Short(), text)
+}
+
+func (d *Door) freeNetwork(context.Context, network.FreeNetworkRequest) (empty, error) {
+	return empty{}, nil // the leader keeps nothing of a network
+}
+
+func (d *Door) createNetwork(ctx context.Context, r network.CreateNetworkRequest) (empty, error) {
+	var problems []error
+	if r.NetworkID == "" {
+		problems = append(problems, errors.New("NetworkID is empty"))
+	}
+	options, err := topology.ParseOptions(generic(r.Options))
+	if err != nil {
+		problems = append(problems, err)
+	}
+	if on, ok := r.Options[ipv6Key].(bool); ok && on || len(r.IPv6Data) > 0 {
+		problems = append(problems, errIPv6)
+	}
+	pool, gateway, err := subnet(r.IPv4Data)
+	if err != nil {
+		problems = append(problems, err)
+	}
+	if len(problems) > 0 {
+		return empty{}, refusal(r.NetworkID, problems)
+	}
+	return empty{}, d.node.AddNetwork(ctx, topology.Network{ID: topology.NetworkID(r.NetworkID), Pool: pool, Gateway: gateway, Options: options})
+}
+
+// generic takes the driver_opts out of the engine's map; older engines send them as another kind of map.
+func generic(options map[string]any) map[string]string {
+	flat := map[string]string{}
+	inner, _ := options[genericKey].(map[string]any)
+	for k, v := range inner {
+		if text, ok := v.(string); ok {
+			flat[k] = text
+		} else {
+			flat[k] = fmt.Sprint(v)
+		}
+	}
+	return flat
+}
+
+// subnet reads the one IPv4 pool, and the gateway, which may come with any mask.
+func subnet(data []*network.IPAMData) (pool netip.Prefix, gateway netip.Addr, err error) {
+	if len(data) != 1 || data[0] == nil {
+		return pool, gateway, fmt.Errorf("it has %d IPv4 subnets: want exactly one (a new leader of the Swarm would mix the pools of two)", len(data))
+	}
+	pool, err = netip.ParsePrefix(data[0].Pool)
+	if err != nil || !pool.Addr().Is4() || pool.Bits() == 0 {
+		return pool, gateway, fmt.Errorf("its subnet %q is not an IPv4 prefix such as 10.210.3.0/24", data[0].Pool)
+	}
+	text, _, _ := strings.Cut(data[0].Gateway, "/")
+	gateway, err = netip.ParseAddr(text)
+	if err != nil || !gateway.Is4() || gateway.IsUnspecified() || gateway.IsLoopback() || gateway.IsMulticast() {
+		return pool, gateway, fmt.Errorf("its gateway %q is not an IPv4 address: does the network use rolling/ipam:latest?", data[0].Gateway)
+	}
+	return pool.Masked(), gateway, nil
+}
+
+func (d *Door) deleteNetwork(ctx context.Context, r network.DeleteNetworkRequest) (empty, error) {
+	return empty{}, d.node.RemoveNetwork(ctx, topology.NetworkID(r.NetworkID))
+}
+
+// discover names only this node itself: the Swarm's members are asked of the engine, in the background.
+func (d *Door) discover(context.Context, network.DiscoveryNotification) (empty, error) {
+	return empty{}, nil
+}

@@ -1,0 +1,129 @@
+//go:build lab
+
+// Package lan gives tests a network of their own: network namespaces for nodes and containers, joined by a bridge in one
+// more, all gone when the test ends. It knows iproute2 and processes; it knows no plugin, no Swarm and no engine.
+package lan
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rolling-swarm/rolling/lab/namespace"
+)
+
+// Space is one network namespace.
+type Space struct {
+	t    *testing.T
+	Name string
+}
+
+// New makes an empty namespace with a loopback interface that is up.
+func New(t *testing.T, name string) Space {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("this test makes network namespaces: run it as root")
+	}
+	s := Space{t, fmt.Sprintf("rt%d-%s", os.Getpid(), name)}
+	if err := namespace.Make(s.Name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := namespace.Remove(s.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	s.Must("ip link set lo up")
+	return s
+}
+
+// Do runs f on a thread inside the namespace; sockets that f makes stay inside for good.
+func (s Space) Do(f func() error) {
+	s.t.Helper()
+	if err := namespace.Do(namespace.Path(s.Name), f); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Command is a process inside the namespace; its id is that of the process itself.
+func (s Space) Command(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + namespace.Path(s.Name), "--"}, args...)...)
+}
+
+// Try runs a line of words inside, and gives its output.
+func (s Space) Try(line string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var out bytes.Buffer
+	c := s.Command(ctx, strings.Fields(line)...)
+	c.Stdout, c.Stderr = &out, &out
+	err := c.Run()
+	return out.String(), err
+}
+
+// Must is Try for what cannot fail.
+func (s Space) Must(line string) string {
+	s.t.Helper()
+	out, err := s.Try(line)
+	if err != nil {
+		s.t.Fatalf("%s: %s: %v: %s", s.Name, line, err, out)
+	}
+	return out
+}
+
+// Set writes a switch under /proc/sys of the namespace.
+func (s Space) Set(key, value string) {
+	s.t.Helper()
+	s.Do(func() error { return namespace.Set(key, value) })
+}
+
+// LAN is a bridge and what is plugged into it.
+type LAN struct {
+	t      *testing.T
+	bridge Space
+	n      int
+}
+
+// NewLAN makes the bridge, in a namespace without an uplink.
+func NewLAN(t *testing.T) *LAN {
+	t.Helper()
+	b := New(t, "lan")
+	b.Must("ip link add br0 type bridge forward_delay 0")
+	b.Must("ip link set br0 up")
+	return &LAN{t: t, bridge: b}
+}
+
+// Node is a namespace with one cable to the bridge: eth0, with the address.
+func (l *LAN) Node(name, cidr string) Space {
+	l.t.Helper()
+	s := New(l.t, name)
+	l.n++
+	port := fmt.Sprintf("p%d", l.n)
+	l.bridge.Must(fmt.Sprintf("ip link add %s type veth peer name eth0 netns %s", port, s.Name))
+	l.bridge.Must("ip link set " + port + " master br0")
+	l.bridge.Must("ip link set " + port + " up")
+	s.Must("ip addr add " + cidr + " dev eth0")
+	s.Must("ip link set eth0 up")
+	return s
+}
+
+// Eventually polls until the check finds nothing to say, and fails with what it said last.
+func Eventually(t *testing.T, within time.Duration, what string, check func() error) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	for {
+		err := check()
+		if err == nil {
+			return time.Since(begun)
+		}
+		if time.Since(begun) > within {
+			t.Fatalf("%s: not within %v: %v", what, within, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

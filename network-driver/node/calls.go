@@ -1,0 +1,226 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/rolling-swarm/rolling/network-driver/topology"
+)
+
+// AddNetwork makes a network known. The engine says it again after a crash; what it says last is true.
+func (n *Node) AddNetwork(ctx context.Context, w topology.Network) error {
+	return n.perform(ctx, func() error {
+		if have, known := n.state.Networks[w.ID]; known && have == w {
+			return nil
+		}
+		if err := n.commit(topology.Change{PutNetworks: []topology.Network{w}}); err != nil {
+			return err
+		}
+		// Traffic waits for the rule, but a task must not: the rule is tried again every few seconds.
+		n.note("firewall", n.parts.Gate.Set(n.state.Pools()))
+		return nil
+	})
+}
+
+// RemoveNetwork forgets a network and whatever of it is left. The engine's word is the law: links go too.
+func (n *Node) RemoveNetwork(ctx context.Context, id topology.NetworkID) error {
+	return n.perform(ctx, func() error {
+		if _, err := n.state.Network(id); err != nil {
+			return n.unlessGone(string(id), err)
+		}
+		c := topology.Change{DropNetworks: []topology.NetworkID{id}}
+		for _, e := range n.state.In(id) {
+			if err := n.parts.Wires.Unplug(topology.HostEnd(e.ID)); err != nil {
+				return err
+			}
+			c.DropEndpoints = append(c.DropEndpoints, e.ID)
+		}
+		if err := n.commit(c); err != nil {
+			return err
+		}
+		n.gone.add(string(id))
+		for _, e := range c.DropEndpoints {
+			n.gone.add(string(e))
+		}
+		n.parts.Announcer.Announce(n.state.Addresses())
+		n.note("firewall", n.parts.Gate.Set(n.state.Pools()))
+		return nil
+	})
+}
+
+// AddEndpoint makes an endpoint known; nothing is in the kernel before it is joined. It tells the endpoint's MAC.
+func (n *Node) AddEndpoint(ctx context.Context, e topology.Endpoint) (mac string, err error) {
+	if e.MAC == "" {
+		e.MAC = topology.MACOf(e.Address)
+	}
+	e.Phase = topology.Created
+	err = n.perform(ctx, func() error {
+		w, err := n.state.Network(e.Network)
+		if err != nil {
+			return err
+		}
+		if !w.Pool.Contains(e.Address) {
+			return fmt.Errorf("endpoint %s: address %s is outside the pool %s of network %s: does the network use rolling/ipam?", e.ID.Short(), e.Address, w.Pool, w.ID.Short())
+		}
+		if n.membership.Has(e.Address) {
+			return fmt.Errorf("endpoint %s: address %s is a node's: the pool %s of network %s must not overlap the nodes' own network", e.ID.Short(), e.Address, w.Pool, w.ID.Short())
+		}
+		have, known := n.state.Endpoints[e.ID]
+		if known && have.Network == e.Network && have.Address == e.Address && have.MAC == e.MAC && have.Phase != topology.Lost {
+			return nil
+		}
+		if known && have.Phase == topology.Joined {
+			return fmt.Errorf("endpoint %s has joined with address %s already: it cannot become %s", e.ID.Short(), have.Address, e.Address)
+		}
+		return n.commit(topology.Change{PutEndpoints: []topology.Endpoint{e}})
+	})
+	return e.MAC, err
+}
+
+// Join puts the endpoint's link into the kernel, and tells it.
+func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology.EndpointID, sandbox string) (topology.Link, error) {
+	return serve(ctx, n, func() (topology.Link, error) {
+		none := topology.Link{}
+		e, err := n.state.Endpoint(network, id)
+		if err != nil {
+			return none, err
+		}
+		if _, err := n.state.Network(network); err != nil {
+			return none, err
+		}
+		if err := n.unheld(e); err != nil {
+			return none, err
+		}
+		if err := n.clear(e); err != nil {
+			return none, err
+		}
+		if e.MTU, err = n.mtu(e); err != nil {
+			return none, err
+		}
+		e.Phase, e.Sandbox = topology.Joined, sandbox
+		if err := n.commit(topology.Change{PutEndpoints: []topology.Endpoint{e}}); err != nil {
+			return none, err
+		}
+		l := n.state.LinkOf(e)
+		if err := n.parts.Wires.Plug(l); err != nil {
+			return none, n.undo(e, err)
+		}
+		n.counts.Joins++
+		n.parts.Announcer.Announce(n.state.Addresses())
+		return l, nil
+	})
+}
+
+func (n *Node) mtu(e topology.Endpoint) (int, error) {
+	if set := n.state.Networks[e.Network].Options.MTU; set != 0 {
+		return set, nil
+	}
+	mtu, err := n.parts.Roads.MTU(n.membership.Self)
+	if err != nil {
+		return 0, fmt.Errorf("endpoint %s: %w", e.ID.Short(), err)
+	}
+	return mtu, nil
+}
+
+// unheld refuses an address that another container on this node still has. A holder that just lost its link does not
+// count: the kernel is asked first.
+func (n *Node) unheld(e topology.Endpoint) error {
+	if _, held := n.state.Holder(e.Address, e.ID); held {
+		n.observe()
+	}
+	if other, held := n.state.Holder(e.Address, e.ID); held {
+		return fmt.Errorf("endpoint %s: address %s is held by endpoint %s of network %s on this node: two leases of one address; see rolling address list",
+			e.ID.Short(), e.Address, other.ID.Short(), other.Network.Short())
+	}
+	return nil
+}
+
+// clear removes a link that an earlier Join left, if its other end is not at home: the engine wants a fresh one to move.
+func (n *Node) clear(e topology.Endpoint) error {
+	p, found, err := n.parts.Wires.Find(topology.HostEnd(e.ID))
+	if err != nil {
+		return fmt.Errorf("endpoint %s: %w", e.ID.Short(), err)
+	}
+	if found && !p.PeerHome {
+		return n.unplug(e)
+	}
+	return nil
+}
+
+// undo takes a join back that the kernel refused.
+func (n *Node) undo(e topology.Endpoint, cause error) error {
+	if err := n.parts.Wires.Unplug(topology.HostEnd(e.ID)); err != nil {
+		n.note("links", err)
+	}
+	e.Phase = topology.Created
+	if err := n.commit(topology.Change{PutEndpoints: []topology.Endpoint{e}}); err != nil {
+		n.note("state", err)
+	}
+	return cause
+}
+
+// Leave takes the endpoint's link away; the endpoint stays known.
+func (n *Node) Leave(ctx context.Context, network topology.NetworkID, id topology.EndpointID) error {
+	return n.perform(ctx, func() error {
+		e, err := n.state.Endpoint(network, id)
+		if err != nil {
+			return n.unlessGone(string(id), err)
+		}
+		if e.Phase == topology.Created {
+			return nil
+		}
+		if err := n.unplug(e); err != nil {
+			return err
+		}
+		e.Phase = topology.Created
+		return n.withdraw(e, topology.Change{PutEndpoints: []topology.Endpoint{e}})
+	})
+}
+
+// RemoveEndpoint forgets an endpoint, its link too if no Leave came.
+func (n *Node) RemoveEndpoint(ctx context.Context, network topology.NetworkID, id topology.EndpointID) error {
+	return n.perform(ctx, func() error {
+		e, err := n.state.Endpoint(network, id)
+		if err != nil {
+			return n.unlessGone(string(id), err)
+		}
+		if err := n.unplug(e); err != nil {
+			return err
+		}
+		if err := n.withdraw(e, topology.Change{DropEndpoints: []topology.EndpointID{id}}); err != nil {
+			return err
+		}
+		n.gone.add(string(id))
+		return nil
+	})
+}
+
+func (n *Node) unplug(e topology.Endpoint) error {
+	if err := n.parts.Wires.Unplug(topology.HostEnd(e.ID)); err != nil {
+		return fmt.Errorf("endpoint %s: %w", e.ID.Short(), err)
+	}
+	return nil
+}
+
+func (n *Node) withdraw(e topology.Endpoint, c topology.Change) error {
+	if err := n.commit(c); err != nil {
+		return err
+	}
+	n.parts.Announcer.Announce(n.state.Addresses())
+	n.restore(topology.Route{Prefix: netip.PrefixFrom(e.Address, e.Address.BitLen())})
+	return nil
+}
+
+// Endpoint tells what is known of one.
+func (n *Node) Endpoint(ctx context.Context, network topology.NetworkID, id topology.EndpointID) (topology.Endpoint, error) {
+	return serve(ctx, n, func() (topology.Endpoint, error) { return n.state.Endpoint(network, id) })
+}
+
+// unlessGone: to take away what was taken away before is done already; what was never there is an error.
+func (n *Node) unlessGone(id string, err error) error {
+	if n.gone.has(id) {
+		return nil
+	}
+	return err
+}

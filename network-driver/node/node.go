@@ -1,0 +1,276 @@
+// Package node keeps this host equal to what the engine asked for and to what the fabric told: one loop owns the
+// state, writes it to the file before a call is answered, and moves the kernel and the speaker after it. It knows the
+// order of these steps and what to do when one fails; it knows no protocol, no netlink, no bbolt and no gobgp.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/rolling-swarm/rolling/network-driver/topology"
+)
+
+// Wires are the veth pairs between the node and its containers.
+type Wires interface {
+	Plug(topology.Link) error
+	Unplug(name string) error
+	Set([]topology.Link) error
+	List() ([]topology.Present, error)
+	Find(name string) (topology.Present, bool, error)
+}
+
+// Gate is the firewall's acceptance of routed traffic.
+type Gate interface {
+	Set(pools []netip.Prefix) error
+}
+
+// Roads are the routes to other nodes' containers.
+type Roads interface {
+	Add(topology.Route) error
+	Remove(netip.Prefix) error
+	Set(wanted []topology.Route, sweep bool) error
+	List() ([]topology.Route, error)
+	MTU(node netip.Addr) (int, error)
+}
+
+// Store keeps the state over a restart.
+type Store interface {
+	Save(topology.Change) error
+	SaveMembership(topology.Membership) error
+}
+
+// Announcer tells the fabric which addresses are here.
+type Announcer interface {
+	Announce(own []netip.Addr)
+}
+
+// Parts are the edges that a node stands on.
+type Parts struct {
+	Wires     Wires
+	Gate      Gate
+	Roads     Roads
+	Announcer Announcer
+	Routers   []topology.Router
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+const (
+	// reconcileEvery: links die with their containers, and Docker may re-make its chains when its engine starts.
+	reconcileEvery = 2 * time.Second
+	wholeEvery     = 3 // of these
+	// lostGrace: how long an endpoint whose link has gone may still get its Leave.
+	lostGrace = 10 * time.Second
+	// backlog of batches from the speaker.
+	backlog = 256
+)
+
+// Node is the loop and what it owns.
+type Node struct {
+	parts   Parts
+	calls   chan call
+	learn   chan []topology.Route
+	settle  chan struct{}
+	members chan topology.Membership
+
+	// The rest belongs to the loop alone.
+	store      Store
+	state      topology.State
+	membership topology.Membership
+	learnt     topology.Learnt
+	settled    bool
+	gone       *memory
+	problems   map[string]string // what does not work at present, by step
+	refused    error             // why no call can be served
+	counts     Counts
+	ticks      int
+}
+
+// call is a step that somebody waits for.
+type call struct {
+	ctx context.Context
+	do  func()
+}
+
+// New starts nothing, and serves nothing until Begin.
+func New(p Parts) *Node {
+	return &Node{
+		parts: p, calls: make(chan call), learn: make(chan []topology.Route, backlog),
+		settle: make(chan struct{}, 1), members: make(chan topology.Membership, 1),
+		state: topology.NewState(), learnt: topology.Learnt{}, gone: newMemory(), problems: map[string]string{},
+		refused: errors.New("the plugin is still reading its state: try again"),
+	}
+}
+
+// Run owns the state until the context ends.
+func (n *Node) Run(ctx context.Context) error {
+	tick := time.NewTicker(reconcileEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case c := <-n.calls:
+			if c.ctx.Err() == nil { // who asked has gone: what was never begun is never done
+				c.do()
+			}
+		case routes := <-n.learn:
+			n.take(routes)
+		case <-n.settle:
+			n.settled = true
+			n.parts.Log.Info("the fabric's routes are known; stale ones are removed", "learnt", len(n.learnt))
+			n.roads()
+		case m := <-n.members:
+			n.meet(m)
+		case <-tick.C:
+			n.tend()
+		}
+	}
+}
+
+// answer is what a step found.
+type answer[T any] struct {
+	value T
+	err   error
+}
+
+// do runs a step in the loop. It gives up waiting when the context ends, and a step not begun by then never is.
+func do[T any](ctx context.Context, n *Node, step func() (T, error)) (T, error) {
+	var none T
+	done := make(chan answer[T], 1)
+	c := call{ctx, func() {
+		v, err := step()
+		done <- answer[T]{v, err}
+	}}
+	select {
+	case n.calls <- c:
+	case <-ctx.Done():
+		return none, fmt.Errorf("the plugin is busy: %w: try again", context.Cause(ctx))
+	}
+	select {
+	case a := <-done:
+		return a.value, a.err
+	case <-ctx.Done():
+		return none, fmt.Errorf("the plugin is busy: %w: it goes on, ask again", context.Cause(ctx))
+	}
+}
+
+// serve is do for a call of the engine, which needs the state.
+func serve[T any](ctx context.Context, n *Node, step func() (T, error)) (T, error) {
+	return do(ctx, n, func() (T, error) {
+		if n.refused != nil {
+			var none T
+			return none, n.refused
+		}
+		return step()
+	})
+}
+
+// nothing is the value of a step that only succeeds or fails.
+type nothing struct{}
+
+func (n *Node) perform(ctx context.Context, step func() error) error {
+	_, err := serve(ctx, n, func() (nothing, error) { return nothing{}, step() })
+	return err
+}
+
+// Refuse says why no call can be served for now.
+func (n *Node) Refuse(ctx context.Context, why error) error {
+	_, err := do(ctx, n, func() (nothing, error) {
+		n.refused = why
+		return nothing{}, nil
+	})
+	return err
+}
+
+// Beginning is what the file says, and whether it says anything.
+type Beginning struct {
+	Store      Store
+	State      topology.State
+	Membership topology.Membership
+	Fresh      bool // the file is new: the kernel is asked what containers hold
+}
+
+// Begin takes the state over and makes the kernel agree; from then on calls are served. It says whether an earlier
+// run of this plugin left something in the kernel, by which the node still forwards.
+func (n *Node) Begin(ctx context.Context, b Beginning) (restarting bool, err error) {
+	return do(ctx, n, func() (bool, error) {
+		present, err := n.parts.Wires.List()
+		if err != nil {
+			return false, fmt.Errorf("read the kernel's links: %w", err)
+		}
+		roads, err := n.parts.Roads.List()
+		if err != nil {
+			return false, fmt.Errorf("read the kernel's routes: %w", err)
+		}
+		n.store, n.state, n.membership = b.Store, b.State, b.Membership
+		if adopted := topology.Adopt(present); b.Fresh && len(adopted.Endpoints) > 0 {
+			if err := n.adopt(adopted); err != nil {
+				return false, err
+			}
+		}
+		n.refused = nil
+		n.observe()
+		n.reconcile()
+		n.parts.Log.Info("serving", "networks", len(n.state.Networks), "endpoints", len(n.state.Endpoints), "links", len(present), "routes", len(roads))
+		return len(present)+len(roads) > 0, nil
+	})
+}
+
+func (n *Node) adopt(s topology.State) error {
+	var c topology.Change
+	for _, w := range s.Networks {
+		c.PutNetworks = append(c.PutNetworks, w)
+	}
+	for _, e := range s.Endpoints {
+		c.PutEndpoints = append(c.PutEndpoints, e)
+	}
+	n.parts.Log.Warn("the state file was lost; containers' links were found in the kernel and taken over", "endpoints", len(s.Endpoints))
+	return n.commit(c)
+}
+
+// commit writes a change, then makes it true in memory. A change that the disk refused never was.
+func (n *Node) commit(c topology.Change) error {
+	if err := n.store.Save(c); err != nil {
+		return err
+	}
+	n.state.Apply(c)
+	return nil
+}
+
+// Meet takes a new membership.
+func (n *Node) Meet(ctx context.Context, m topology.Membership) {
+	select {
+	case n.members <- m:
+	case <-ctx.Done():
+	}
+}
+
+func (n *Node) meet(m topology.Membership) {
+	n.membership = m
+	n.parts.Log.Info("the Swarm's members", "self", m.Self, "manager", m.Manager, "managers", m.Managers, "nodes", len(m.Nodes))
+	if n.store != nil {
+		n.note("membership", n.store.SaveMembership(m))
+	}
+	n.roads()
+}
+
+// Learn takes what the speaker learnt.
+func (n *Node) Learn(ctx context.Context, routes []topology.Route) {
+	select {
+	case n.learn <- routes:
+	case <-ctx.Done():
+	}
+}
+
+// Settle says that what was not learnt by now is stale.
+func (n *Node) Settle(ctx context.Context) {
+	select {
+	case n.settle <- struct{}{}:
+	case <-ctx.Done():
+	}
+}

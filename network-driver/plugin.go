@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rolling-swarm/rolling/network-driver/bgp"
+	"github.com/rolling-swarm/rolling/network-driver/driver"
+	"github.com/rolling-swarm/rolling/network-driver/kernel"
+	"github.com/rolling-swarm/rolling/network-driver/node"
+	"github.com/rolling-swarm/rolling/network-driver/state"
+	"github.com/rolling-swarm/rolling/network-driver/swarm"
+	"github.com/rolling-swarm/rolling/network-driver/topology"
+)
+
+// openAgain: an older process may still hold the file; the engine is answered with an error meanwhile.
+const openAgain = time.Second
+
+// run listens before all else: the engine dials 0.5, 3.5, 6.5 and 9.5 s after the start, and then disables the plugin.
+func run(ctx context.Context, c Config, log *slog.Logger) error {
+	calls, err := driver.Listen(c.Socket)
+	if err != nil {
+		return err
+	}
+	wires, err := kernel.OpenWires()
+	if err != nil {
+		return err
+	}
+	roads, err := kernel.OpenRoads()
+	if err != nil {
+		return err
+	}
+	speaker := &deferred{settings: bgp.Settings{
+		ASN: c.ASN, Port: c.Port, Hold: c.Hold, MaxPrefixes: c.MaxPrefixes, Pools: c.pools, Routers: c.routers,
+	}, log: log}
+	n := node.New(node.Parts{
+		Wires: wires, Gate: kernel.NewGate(c.IptablesNFT, c.IptablesLegacy), Roads: roads, Announcer: speaker,
+		Routers: c.routers, Log: log, Now: time.Now,
+	})
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.Run(ctx) })
+	group.Go(func() error { return driver.Serve(ctx, calls, driver.New(n, log).Mux()) })
+	group.Go(func() error { return serveStatus(ctx, c, n, speaker) })
+	group.Go(func() error { return begin(ctx, c, n, speaker, log) })
+	return group.Wait()
+}
+
+// begin reads the state, makes the kernel agree, and only then lets the speaker speak: what it announces first must be whole.
+func begin(ctx context.Context, c Config, n *node.Node, speaker *deferred, log *slog.Logger) error {
+	file, err := open(ctx, c, n, log)
+	if err != nil {
+		return err
+	}
+	s, members, err := file.Load()
+	if err != nil {
+		return err
+	}
+	restarting, err := n.Begin(ctx, node.Beginning{Store: file, State: s, Membership: members, Fresh: file.Fresh})
+	for err != nil {
+		log.Error("cannot begin", "cause", err)
+		if err := n.Refuse(ctx, err); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(openAgain):
+		}
+		restarting, err = n.Begin(ctx, node.Beginning{Store: file, State: s, Membership: members, Fresh: file.Fresh})
+	}
+	return follow(ctx, c, n, speaker.begin(restarting), members, log)
+}
+
+// open tries until the file can be had. One of a newer schema cannot: the plugin stays, and says so to every call.
+func open(ctx context.Context, c Config, n *node.Node, log *slog.Logger) (*state.File, error) {
+	for said := ""; ; {
+		file, err := state.Open(filepath.Join(c.State, "net.db"))
+		if err == nil {
+			if file.Aside != "" {
+				log.Error("the state file was damaged and is put aside; what containers hold is read from the kernel", "aside", file.Aside, "cause", file.Why)
+			}
+			return file, nil
+		}
+		if err.Error() != said {
+			said = err.Error()
+			log.Error("cannot open the state", "cause", err)
+		}
+		if err := n.Refuse(ctx, err); err != nil {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(openAgain):
+		}
+	}
+}
+
+// follow speaks BGP with whom the engine names.
+func follow(ctx context.Context, c Config, n *node.Node, speaker *bgp.Speaker, members topology.Membership, log *slog.Logger) error {
+	watch, err := swarm.New(c.Engine, log)
+	if err != nil {
+		return err
+	}
+	meet := func(m topology.Membership) {
+		speaker.Meet(m.Self, topology.Neighbours(m, c.routers, c.ASN, c.Port))
+	}
+	meet(members)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return speaker.Run(ctx, bgp.Told{
+			Learn:  func(routes []topology.Route) { n.Learn(ctx, routes) },
+			Settle: func() { n.Settle(ctx) },
+		})
+	})
+	group.Go(func() error {
+		return watch.Run(ctx, members, func(m topology.Membership) {
+			n.Meet(ctx, m)
+			meet(m)
+		})
+	})
+	return group.Wait()
+}
+
+// serveStatus serves the same pages on the socket in the state's folder, and on TCP when set.
+func serveStatus(ctx context.Context, c Config, n *node.Node, speaker *deferred) error {
+	pages := driver.Status(func(ctx context.Context) (driver.Picture, error) { return picture(ctx, n, speaker) })
+	socket, err := driver.Listen(filepath.Join(c.State, "net.sock"))
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return driver.Serve(ctx, socket, pages) })
+	if c.MetricsAddress != "" {
+		tcp, err := net.Listen("tcp", c.MetricsAddress)
+		if err != nil {
+			return errors.Join(fmt.Errorf("ROLLING_METRICS_ADDRESS: %w", err), socket.Close())
+		}
+		group.Go(func() error { return driver.Serve(ctx, tcp, pages) })
+	}
+	return group.Wait()
+}

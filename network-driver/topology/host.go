@@ -1,0 +1,170 @@
+package topology
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Link is one container's veth pair: the kernel edge makes it, with the gateway's address on the host end, so that
+// the kernel answers the container's ARP without any sysctl, and a /32 route to the container's address.
+type Link struct {
+	Name     string // of the host end
+	Peer     string // of the container's end, until the engine moves and renames it
+	Endpoint EndpointID
+	Network  NetworkID
+	Pool     netip.Prefix
+	Gateway  netip.Addr
+	Address  netip.Addr
+	MAC      string
+	MTU      int
+}
+
+// Present is a link of ours that the kernel has.
+type Present struct {
+	Link
+	PeerHome bool // the container's end is (still) in the node's namespace: no container has it
+}
+
+// Interface names have 15 characters at most.
+const idInName = 11
+
+var ownName = regexp.MustCompile(`^rl[0-9a-z]{1,11}$`)
+
+// HostEnd and ContainerEnd name an endpoint's two interfaces.
+func HostEnd(id EndpointID) string {
+	return "rl" + strings.ToLower(string(id[:min(len(id), idInName)]))
+}
+
+// ContainerEnd names the end that the engine moves into the container.
+func ContainerEnd(id EndpointID) string {
+	return "rc" + strings.ToLower(string(id[:min(len(id), idInName)]))
+}
+
+// OwnName says that an interface's name is one that HostEnd gives.
+func OwnName(name string) bool { return ownName.MatchString(name) }
+
+// Alias is the text that the host end carries in the kernel: enough to rebuild the state when its file is lost.
+func (l Link) Alias() string {
+	return fmt.Sprintf(aliasMark+"e=%s n=%s p=%s g=%s a=%s m=%s t=%d", l.Endpoint, l.Network, l.Pool, l.Gateway, l.Address, l.MAC, l.MTU)
+}
+
+// ParseAlias reads what Alias wrote. Fields that it does not know are another version's, and are passed over: a plugin
+// that was upgraded and went back must know its links again.
+func ParseAlias(alias string) (Link, error) {
+	var l Link
+	rest, ours := strings.CutPrefix(alias, aliasMark)
+	if !ours {
+		return l, fmt.Errorf("alias %q is not one of ours", alias)
+	}
+	for _, f := range strings.Fields(rest) {
+		key, value, _ := strings.Cut(f, "=")
+		if err := l.setField(key, value); err != nil {
+			return Link{}, fmt.Errorf("alias %q: %w", alias, err)
+		}
+	}
+	if l.Endpoint == "" || l.Network == "" || !l.Pool.IsValid() || !l.Gateway.Is4() || !l.Address.Is4() {
+		return Link{}, fmt.Errorf("alias %q lacks a field", alias)
+	}
+	l.Name, l.Peer = HostEnd(l.Endpoint), ContainerEnd(l.Endpoint)
+	return l, nil
+}
+
+// aliasMark begins every alias of ours.
+const aliasMark = "rolling "
+
+// OwnAlias says that an interface carries a text of ours.
+func OwnAlias(alias string) bool { return strings.HasPrefix(alias, aliasMark) }
+
+func (l *Link) setField(key, value string) (err error) {
+	switch key {
+	case "e":
+		l.Endpoint = EndpointID(value)
+	case "n":
+		l.Network = NetworkID(value)
+	case "p":
+		l.Pool, err = netip.ParsePrefix(value)
+	case "g":
+		l.Gateway, err = netip.ParseAddr(value)
+	case "a":
+		l.Address, err = netip.ParseAddr(value)
+	case "m":
+		l.MAC = value
+	case "t":
+		l.MTU, err = strconv.Atoi(value)
+	}
+	return err
+}
+
+// LinkOf is the link that a joined endpoint has.
+func (s State) LinkOf(e Endpoint) Link {
+	n := s.Networks[e.Network]
+	return Link{
+		Name: HostEnd(e.ID), Peer: ContainerEnd(e.ID), Endpoint: e.ID, Network: e.Network,
+		Pool: n.Pool, Gateway: n.Gateway, Address: e.Address, MAC: e.MAC, MTU: e.MTU,
+	}
+}
+
+// Links are those that the kernel should have, sorted by name. Lost ones are not among them: making them again would
+// give the host an interface that no container holds.
+func (s State) Links() []Link {
+	var all []Link
+	for _, e := range s.Endpoints {
+		if _, known := s.Networks[e.Network]; known && e.Phase == Joined {
+			all = append(all, s.LinkOf(e))
+		}
+	}
+	slices.SortFunc(all, func(a, b Link) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Pools are the prefixes whose forwarding the host's firewall must accept, sorted.
+func (s State) Pools() []netip.Prefix {
+	var all []netip.Prefix
+	for _, n := range s.Networks {
+		all = append(all, n.Pool.Masked())
+	}
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return slices.Compact(all)
+}
+
+// Observe compares the state with the links that the kernel has. A joined endpoint without a link lost it to an
+// engine or a machine that went down without a word: no Leave will come. It stays for a grace, so that a late Leave is
+// understood, and is then dropped.
+func (s State) Observe(present []Present, now time.Time, grace time.Duration) Change {
+	has := map[string]bool{}
+	for _, p := range present {
+		has[p.Name] = true
+	}
+	var c Change
+	for _, e := range s.Endpoints {
+		switch {
+		case e.Phase == Joined && !has[HostEnd(e.ID)]:
+			e.Phase, e.LostAt = Lost, now
+			c.PutEndpoints = append(c.PutEndpoints, e)
+		case e.Phase == Lost && now.Sub(e.LostAt) >= grace:
+			c.DropEndpoints = append(c.DropEndpoints, e.ID)
+		}
+	}
+	return c
+}
+
+// Adopt rebuilds a state from the kernel alone, for a node whose file is lost: every link whose other end some
+// container holds was joined. Project and environment of the networks come back with the engine's next CreateNetwork.
+func Adopt(present []Present) State {
+	s := NewState()
+	for _, p := range present {
+		if p.PeerHome || p.Endpoint == "" {
+			continue
+		}
+		s.Networks[p.Network] = Network{ID: p.Network, Pool: p.Pool, Gateway: p.Gateway}
+		s.Endpoints[p.Endpoint] = Endpoint{
+			ID: p.Endpoint, Network: p.Network, Address: p.Address, MAC: p.MAC, Phase: Joined, MTU: p.MTU,
+		}
+	}
+	return s
+}

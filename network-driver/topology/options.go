@@ -1,0 +1,110 @@
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rolling-swarm/rolling/internal/contract"
+)
+
+// Options are a network's driver_opts, checked.
+type Options struct {
+	Project     string `json:"project,omitempty"`
+	Environment string `json:"environment,omitempty"`
+	MTU         int    `json:"mtu,omitempty"` // 0: the uplink's
+}
+
+const (
+	// RFC 791: every host must take 576 bytes. 65535 is the largest IPv4 packet.
+	smallestMTU = 576
+	largestMTU  = 65535
+
+	dockerPrefix = "com.docker." // the engine's own keys travel in the same map
+)
+
+var name = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?$`)
+
+// ParseOptions reads driver_opts. All problems are named at once, each with its key; nothing is dropped in silence.
+func ParseOptions(given map[string]string) (Options, error) {
+	var o Options
+	var problems []error
+	for _, key := range slices.Sorted(maps.Keys(given)) {
+		if strings.HasPrefix(key, dockerPrefix) {
+			continue
+		}
+		if err := o.set(key, given[key]); err != nil {
+			problems = append(problems, fmt.Errorf("driver_opts.%s: %w", key, err))
+		}
+	}
+	return o, errors.Join(problems...)
+}
+
+func (o *Options) set(key, value string) (err error) {
+	switch key {
+	case contract.Project:
+		o.Project, err = checkName(value)
+	case contract.Environment:
+		o.Environment, err = checkName(value)
+	case contract.MTU:
+		o.MTU, err = parseMTU(value)
+	case contract.Mode:
+		err = oneOf(value, "mode", "routed", "l2")
+	case contract.Isolation:
+		err = oneOf(value, "isolation", "open", "project")
+	case contract.Announce:
+		err = oneOf(value, "way to announce", "host", "aggregate")
+	case contract.IPv6:
+		err = fmt.Errorf("%q: IPv6 is not served yet: leave the key out", value)
+	case contract.Parent, contract.Gateway:
+		err = fmt.Errorf("%q: belongs to mode l2, which is not served yet: leave the key out", value)
+	default:
+		err = unknown(key)
+	}
+	return err
+}
+
+// oneOf accepts the first word, which is the default and what is served; the others are words of the contract that
+// no program serves yet, and a network that silently got something else would be worse than none.
+func oneOf(value, what string, known ...string) error {
+	switch {
+	case value == known[0]:
+		return nil
+	case slices.Contains(known, value):
+		return fmt.Errorf("%q is not served yet: use %q, or leave the key out", value, known[0])
+	}
+	return fmt.Errorf("%q is not a %s (%s)%s", value, what, strings.Join(known, ", "), didYouMean(value, known))
+}
+
+func unknown(key string) error {
+	if slices.Contains(contract.IPAMOptions(), key) {
+		return errors.New("is an option of the address pool: give it under ipam options (docker network create --ipam-opt), not driver_opts")
+	}
+	return fmt.Errorf("is not a known key%s", didYouMean(key, contract.NetworkOptions()))
+}
+
+func didYouMean(word string, known []string) string {
+	if nearest := contract.Nearest(word, known); nearest != "" {
+		return fmt.Sprintf("; did you mean %q?", nearest)
+	}
+	return ""
+}
+
+func checkName(value string) (string, error) {
+	if !name.MatchString(value) {
+		return "", fmt.Errorf("%q is not a name: want 1 to 63 letters, digits, '-', '_' or '.', a letter or digit at both ends", value)
+	}
+	return value, nil
+}
+
+func parseMTU(value string) (int, error) {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < smallestMTU || n > largestMTU {
+		return 0, fmt.Errorf("%q is not an MTU: want %d to %d", value, smallestMTU, largestMTU)
+	}
+	return n, nil
+}
