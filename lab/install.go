@@ -1,0 +1,271 @@
+package lab
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/swarm"
+	"github.com/moby/moby/client"
+	"github.com/rolling-swarm/rolling/internal/contract"
+)
+
+const (
+	stack = "rolling"
+	// onNode is where nodes see what stage has laid into the lab's shared folder.
+	onNode = "/lab/install"
+	// installWithin covers the 20 s after which a node tells Swarm of a new plugin, and an upgrade of each.
+	installWithin = 180 * time.Second
+)
+
+// Install builds this checkout and puts it on the lab's Swarm: plugins and the agent, through the agent's own
+// stack file. Where an older build is installed, it is an upgrade.
+func (l *Lab) Install(ctx context.Context) error {
+	unlock, err := l.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r, err := l.readRecord()
+	if err != nil {
+		return err
+	}
+	if err := l.stage(ctx); err != nil {
+		return err
+	}
+	if err := l.waitReady(ctx, r); err != nil {
+		return err
+	}
+	if err := l.loadImages(ctx, r); err != nil {
+		return err
+	}
+	return l.deploy(ctx, r)
+}
+
+// settings are what the lab's network says to the programs: its router is a BGP neighbour.
+func settings(image string) []string {
+	return []string{"ROLLING_AGENT_IMAGE=" + image, "ROLLING_SET_NET=ROLLING_ROUTERS=" + routerAddr.String()}
+}
+
+// loadEarly puts the plugins on nodes before they join the Swarm: a node tells Swarm of a plugin that comes
+// later only after up to 20 s.
+func (l *Lab) loadEarly(ctx context.Context, r record) error {
+	image, err := l.image()
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	err = each(ctx, r.nodes(), func(ctx context.Context, node string) error {
+		in, err := l.inSwarm(ctx, node)
+		if err != nil || in {
+			return err
+		}
+		load := append(append([]string{"env"}, settings(image)...), onNode+"/agent", "load", "--bundles", onNode+"/plugins")
+		if _, err := l.Exec(ctx, node, load...); err != nil {
+			return fmt.Errorf("load the plugins: %w", err)
+		}
+		return nil
+	})
+	l.logf("plugins loaded in %.1f s", time.Since(started).Seconds())
+	return err
+}
+
+func (l *Lab) inSwarm(ctx context.Context, node string) (bool, error) {
+	in := false
+	err := l.with(node, func(c *client.Client) error {
+		got, err := c.Info(ctx, client.InfoOptions{})
+		in = got.Info.Swarm.LocalNodeState == swarm.LocalNodeStateActive
+		return err
+	})
+	return in, err
+}
+
+// loadImages lays the agent's image on every node that has not this one yet.
+func (l *Lab) loadImages(ctx context.Context, r record) error {
+	image, err := l.image()
+	if err != nil {
+		return err
+	}
+	return each(ctx, r.nodes(), func(ctx context.Context, node string) error {
+		if _, err := l.Docker(ctx, node, "image", "inspect", image); err == nil {
+			return nil
+		}
+		if _, err := l.Docker(ctx, node, "load", "-q", "-i", onNode+"/agent.tar"); err != nil {
+			return fmt.Errorf("load the agent's image: %w", err)
+		}
+		_, err := l.Docker(ctx, node, "tag", agentImage+":dev", image)
+		return err
+	})
+}
+
+// deploy deploys the stack, and waits until all of it is at work.
+func (l *Lab) deploy(ctx context.Context, r record) error {
+	image, err := l.image()
+	if err != nil {
+		return err
+	}
+	leader, err := l.Leader(ctx)
+	if err != nil {
+		return fmt.Errorf("deploy the stack: %w", err)
+	}
+	deploy := append(append([]string{"env"}, settings(image)...), "docker", "stack", "deploy", "--resolve-image", "never", "-c", onNode+"/rolling-stack.yml", stack)
+	if _, err := l.Exec(ctx, leader, deploy...); err != nil {
+		return fmt.Errorf("deploy the stack: %w", err)
+	}
+	l.logf("stack %s deployed with %s", stack, image)
+	return l.Eventually(ctx, installWithin, "agents and plugins on every node", func() error {
+		return errors.Join(l.agentsRun(ctx, r, leader, image), l.pluginsKnown(ctx, r))
+	})
+}
+
+const agentImage = "rolling/agent"
+
+// image is a name that changes with the image's content, so that a new build is a change to Swarm.
+func (l *Lab) image() (string, error) {
+	f, err := os.Open(l.folder("shared", "install", "agent.tar"))
+	if err != nil {
+		return "", fmt.Errorf("agent's image: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("agent's image: %w", err)
+	}
+	return agentImage + ":dev-" + hex.EncodeToString(h.Sum(nil))[:12], nil
+}
+
+// agentsRun: a task with this image runs on every node for each global service of the stack.
+func (l *Lab) agentsRun(ctx context.Context, r record, manager, image string) error {
+	return l.with(manager, func(c *client.Client) error {
+		services, err := c.ServiceList(ctx, client.ServiceListOptions{Filters: make(client.Filters).Add("label", "com.docker.stack.namespace="+stack)})
+		if err != nil {
+			return err
+		}
+		agents := 0
+		for _, s := range services.Items {
+			if s.Spec.Mode.Global == nil {
+				continue
+			}
+			agents++
+			tasks, err := c.TaskList(ctx, client.TaskListOptions{Filters: make(client.Filters).Add("service", s.ID)})
+			if err != nil {
+				return err
+			}
+			if err := runs(tasks.Items, image, len(r.nodes())); err != nil {
+				return fmt.Errorf("service %s%s: %w", s.Spec.Name, story(s), err)
+			}
+		}
+		if agents == 0 {
+			return fmt.Errorf("stack %s has no global service", stack)
+		}
+		return nil
+	})
+}
+
+// story is what the Swarm says of the service's last update: a rollback is the usual end of a build that is ill.
+func story(s swarm.Service) string {
+	if s.UpdateStatus == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%s: %s)", s.UpdateStatus.State, s.UpdateStatus.Message)
+}
+
+func runs(tasks []swarm.Task, image string, want int) error {
+	on := map[string]bool{}
+	trouble := ""
+	for _, t := range tasks {
+		if t.Status.State == swarm.TaskStateRunning && t.DesiredState == swarm.TaskStateRunning && t.Spec.ContainerSpec != nil && t.Spec.ContainerSpec.Image == image {
+			on[t.NodeID] = true
+		} else if t.Status.Err != "" {
+			trouble = ": " + t.Status.Err
+		}
+	}
+	if len(on) < want {
+		return fmt.Errorf("%s runs on %d of %d nodes%s", image, len(on), want, trouble)
+	}
+	return nil
+}
+
+// pluginsKnown: each bundle is enabled on each node in this build, and Swarm knows that the node has it.
+func (l *Lab) pluginsKnown(ctx context.Context, r record) error {
+	builds, err := bundles(l.folder("shared", "install", "plugins"))
+	if err != nil {
+		return err
+	}
+	nodes, _, err := l.swarmNodes(ctx, r.nodes()[:r.Managers])
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for plugin, build := range builds {
+		for _, node := range r.nodes() {
+			if err := l.pluginOn(ctx, node, plugin, build); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if !slices.ContainsFunc(nodes, func(n swarm.Node) bool { return n.Description.Hostname == node && tells(n, plugin) }) {
+				errs = append(errs, fmt.Errorf("%s: Swarm does not know of plugin %s yet", node, plugin))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func tells(n swarm.Node, plugin string) bool {
+	return n.Status.State == swarm.NodeStateReady &&
+		slices.ContainsFunc(n.Description.Engine.Plugins, func(p swarm.PluginDescription) bool { return p.Name == plugin })
+}
+
+func (l *Lab) pluginOn(ctx context.Context, node, plugin, build string) error {
+	return l.with(node, func(c *client.Client) error {
+		got, err := c.PluginInspect(ctx, plugin, client.PluginInspectOptions{})
+		if err != nil {
+			return fmt.Errorf("%s: plugin %s: %w", node, plugin, err)
+		}
+		if !got.Plugin.Enabled {
+			return fmt.Errorf("%s: plugin %s is not enabled", node, plugin)
+		}
+		if build != "" && !slices.Contains(got.Plugin.Settings.Env, contract.BuildVariable+"="+build) {
+			return fmt.Errorf("%s: plugin %s is not of build %s", node, plugin, build)
+		}
+		return nil
+	})
+}
+
+// bundles reads which plugins a folder of bundles holds, and each one's build.
+func bundles(folder string) (map[string]string, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*", "config.json"))
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("no bundle under %s: make plugins makes them", folder)
+	}
+	builds := map[string]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("bundle: %w", err)
+		}
+		var config struct {
+			Env []struct{ Name, Value string }
+		}
+		if err := json.Unmarshal(text, &config); err != nil {
+			return nil, fmt.Errorf("bundle %s: %w", file, err)
+		}
+		plugin := "rolling/" + filepath.Base(filepath.Dir(file)) + ":latest"
+		builds[plugin] = ""
+		for _, e := range config.Env {
+			if strings.EqualFold(e.Name, contract.BuildVariable) {
+				builds[plugin] = e.Value
+			}
+		}
+	}
+	return builds, nil
+}

@@ -1,0 +1,44 @@
+package proof
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/rolling-swarm/rolling/images"
+)
+
+// pushOrders pushes the image of examples/orders from build/images to the lab's registry and returns its name by digest.
+func (w *World) pushOrders(ctx context.Context) (string, error) {
+	repository := w.Lab.Address("router").String() + ":5000/orders/web"
+	ref, err := images.Push(ctx, filepath.Join(w.Root, "build/images/orders.tar"), repository+":demo", images.Dialer(w.Lab.DialContext("router")))
+	if err != nil {
+		return "", fmt.Errorf("push %s: %w", repository, err)
+	}
+	return ref, nil
+}
+
+// deploy runs docker stack deploy on the leader with a stack file of the checkout.
+func (w *World) deploy(ctx context.Context, stack, file string, env ...string) error {
+	leader, err := w.Lab.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("deploy %s: %w", stack, err)
+	}
+	cmd := w.Lab.Command(ctx, leader, append(append([]string{"env"}, env...), "docker", "stack", "deploy", "--detach=true", "--resolve-image", "never", "-c", "-", stack)...)
+	cmd.Stdin = strings.NewReader(string(text))
+	return output(cmd, "docker stack deploy "+stack+" on "+leader)
+}
+
+func output(cmd *exec.Cmd, what string) error {
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", what, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
