@@ -27,8 +27,14 @@ func TestNames(t *testing.T) {
 			if ok := l.wrong == nil; ok != row.ok {
 				t.Errorf("taken: %t, want %t (%v)", ok, row.ok, l.wrong)
 			}
-			if err := l.Up(t.Context(), Options{Managers: -1}); err == nil {
-				t.Error("no lab has -1 managers")
+			if row.ok {
+				return
+			}
+			if err := l.Up(t.Context(), Options{}); err == nil || !strings.Contains(err.Error(), "want 1 to 32") {
+				t.Errorf("up under that name: %v", err)
+			}
+			if err := l.Down(t.Context()); err == nil || !strings.Contains(err.Error(), "want 1 to 32") {
+				t.Errorf("down under that name: %v", err)
 			}
 		})
 	}

@@ -81,6 +81,15 @@ func (c *Config) Validate() error {
 			bad("ROLLING_METRICS_ADDRESS", "%w: want host:port, such as :9324", err)
 		}
 	}
+	c.readLists(bad)
+	if len(problems) > 0 {
+		text := strings.ReplaceAll(errors.Join(problems...).Error(), "\n", "\n  ")
+		return fmt.Errorf("settings: %d problems:\n  %s", len(problems), text)
+	}
+	return nil
+}
+
+func (c *Config) readLists(bad func(setting, format string, args ...any)) {
 	var err error
 	if c.routers, err = topology.ParseRouters(c.Routers, c.ASN); err != nil {
 		bad("ROLLING_ROUTERS", "%w", err)
@@ -88,9 +97,4 @@ func (c *Config) Validate() error {
 	if c.pools, err = topology.ParsePools(c.Pools); err != nil {
 		bad("ROLLING_POOLS", "%w", err)
 	}
-	if len(problems) > 0 {
-		text := strings.ReplaceAll(errors.Join(problems...).Error(), "\n", "\n  ")
-		return fmt.Errorf("settings: %d problems:\n  %s", len(problems), text)
-	}
-	return nil
 }

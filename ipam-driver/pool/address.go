@@ -130,7 +130,7 @@ func (b *Book) take(s *share, a uint32, now int64, how claim) *lease {
 	l.share, l.term, l.state, l.gateway, l.asked = s, s.Term, held, how.gateway, how.asked
 	l.seq = b.seq
 	l.touched, l.missed, l.freed, l.until = now, 0, 0, 0
-	l.old, l.lost, l.dead, l.node = false, false, false, ""
+	l.old, l.again, l.lost, l.dead, l.node = false, false, false, false, ""
 	if !l.gateway {
 		s.leased++
 	}
@@ -152,11 +152,14 @@ func (b *Book) lease(s *share, named netip.Addr, now int64, c *Change) (*lease, 
 	if s.terms.Block != 0 && b.claimAround(s, a) {
 		c.Shares = append(c.Shares, s.record())
 	}
-	if l != nil && l.state == held && !l.current(b.epoch) {
+	again := l != nil && l.state == held && (l.again || !l.current(b.epoch))
+	if again && !l.current(b.epoch) {
 		s.replay = now
 	}
 	gateway := l != nil && l.state == held && l.gateway && l.share == s
-	return b.take(s, a, now, claim{asked: true, gateway: gateway}), nil
+	l = b.take(s, a, now, claim{asked: true, gateway: gateway})
+	l.again = again
+	return l, nil
 }
 
 // taken reports whether a call that names the address of this lease must be refused.
@@ -172,7 +175,7 @@ func (b *Book) taken(s *share, l *lease, now int64) bool {
 	case !l.current(b.epoch):
 		return l.known(b.epoch) && !b.replaying(s, now)
 	}
-	return !b.repeated(l, now)
+	return !b.repeated(s, l, now)
 }
 
 // replayLasts: a new leader asks for all its networks and then for all their addresses in one burst, so a minute of
@@ -193,13 +196,21 @@ func (b *Book) replaying(s *share, now int64) bool {
 // repeated reports whether a call that names an address may be the same call as the one before: the engine repeats a
 // call whose reply it did not get. Once Swarm was seen to hold the address it got the reply, unless that call came to
 // a plugin that crashed since: then it is one of the last that the ledger took, whatever the clock did meanwhile.
-func (b *Book) repeated(l *lease, now int64) bool {
+func (b *Book) repeated(s *share, l *lease, now int64) bool {
 	window := b.policy.Repeat.Milliseconds()
 	if l.old {
 		return l.asked && now-b.began < window && b.loaded-l.seq < lastCalls
 	}
-	return l.asked && now-l.touched < window && !l.known(b.epoch)
+	told := b.informed(now) && !l.again && !b.replaying(s, now)
+	return l.asked && now-l.touched < window && !l.known(b.epoch) && !told
 }
+
+// informed reports whether views of the Swarm come in. Then a second call for an address that was just given is not
+// taken for the first one again: two people may have named it within a second, and who is right shows soon.
+func (b *Book) informed(now int64) bool { return b.lastView != 0 && now-b.lastView < viewsLast }
+
+// viewsLast is twice the longest time between two views.
+const viewsLast = int64(2 * time.Minute / time.Millisecond)
 
 // lastCalls: in the global space calls come one after another, so a crash robs one of its reply, and the call after it
 // may have reached the ledger too.

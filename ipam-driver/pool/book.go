@@ -40,7 +40,8 @@ type Book struct {
 	shares   map[Key]*share
 	byID     map[uint32]*share
 	gateways map[netip.Addr]int // link-local gateways in use in the global space, and by how many shares
-	nodes    map[string]Node    // as last seen
+	nodes    map[string]Node // as last seen
+	lastView int64           // when the last view of the Swarm began; 0: there was none
 	twice    map[netip.Addr][]string
 }
 

@@ -35,7 +35,8 @@ type lease struct {
 	state   leaseState
 	gateway bool   // a router's address, not a task's
 	asked   bool   // the last call named the address, so the same call again is a repeat
-	old     bool   // read from the ledger, not named by a call since
+	old     bool // read from the ledger, not named by a call since
+	again   bool // the last call named what was leased before it: a replay
 	lost    bool   // resting for long: its node was not ready when Swarm let it go
 	dead    bool   // somebody made sure that its last holder is dead
 	seq     uint64 // of the last call that named it

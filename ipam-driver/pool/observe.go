@@ -59,7 +59,7 @@ type observation struct {
 func (b *Book) Observe(at time.Time, v View) (Change, Seen) {
 	o := &observation{View: v, now: millis(at), began: millis(v.Began), held: map[*pool]map[uint32]bool{}, opaque: map[*pool]bool{}, routers: map[Key]map[netip.Addr]bool{}}
 	if v.Space == Global {
-		b.nodes = v.Nodes
+		b.nodes, b.lastView = v.Nodes, o.began
 	}
 	b.countNetworks(o)
 	owners := map[netip.Addr][]string{}

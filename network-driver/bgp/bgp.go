@@ -138,7 +138,7 @@ func (s *Speaker) follow(ctx context.Context, now *run, told Told) (*run, error)
 	want := s.want()
 	if now != nil && now.self != want.self {
 		s.show(nil)
-		now.leave()
+		now.leave(ctx)
 		now = nil
 	}
 	if !want.self.IsValid() {

@@ -73,7 +73,7 @@ func start(ctx context.Context, s Settings, self netip.Addr, log *slog.Logger, t
 		err = r.watch(watchCtx)
 	}
 	if err != nil {
-		r.leave()
+		r.leave(ctx)
 		return nil, fmt.Errorf("speak BGP on %s port %d: %w", self, s.Port, err)
 	}
 	log.Info("speaking BGP", "address", self, "port", s.Port, "asn", s.ASN, "restarting", s.Restarting)
@@ -90,9 +90,9 @@ func free(self netip.Addr, port int) error {
 }
 
 // leave is for a node that has another address now, or left the Swarm: with a Cease, so that neighbours forget us.
-func (r *run) leave() {
+func (r *run) leave(ctx context.Context) {
 	r.unwatch()
-	if err := r.server.StopBgp(context.Background(), &api.StopBgpRequest{}); err != nil {
+	if err := r.server.StopBgp(ctx, &api.StopBgpRequest{}); err != nil {
 		r.log.Warn("the BGP server did not end well", "cause", err)
 	}
 	r.mu.Lock()

@@ -3,7 +3,7 @@ package driver
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -41,7 +41,7 @@ func Status(look func(context.Context) (Picture, error)) *http.ServeMux {
 	registry.MustRegister(figures{look}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { ready(w, r, look) })
 	mux.HandleFunc("GET /debug/state", func(w http.ResponseWriter, r *http.Request) { state(w, r, look) })
 	return mux
@@ -57,12 +57,15 @@ func ready(w http.ResponseWriter, r *http.Request, look func(context.Context) (P
 	case !p.Ready:
 		http.Error(w, "not ready: "+p.Refused, http.StatusServiceUnavailable)
 	default:
-		fmt.Fprintln(w, "ready")
+		say(w, "ready\n")
 		for _, step := range slices.Sorted(maps.Keys(p.Problems)) {
-			fmt.Fprintf(w, "but %s: %s\n", step, p.Problems[step])
+			say(w, "but "+step+": "+p.Problems[step]+"\n")
 		}
 	}
 }
+
+// say has no answer for an asker that has gone.
+func say(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
 
 func state(w http.ResponseWriter, r *http.Request, look func(context.Context) (Picture, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), lookWithin)

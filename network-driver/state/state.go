@@ -15,6 +15,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
@@ -95,7 +96,7 @@ func openChecked(path string) (db *bolt.DB, err error) {
 		return nil, fmt.Errorf("%w: it is empty", errDamaged) // a crash of the machine can leave this; bbolt would take it for new
 	}
 	if db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, FreelistType: bolt.FreelistMapType}); err != nil {
-		if errors.Is(err, bolt.ErrTimeout) {
+		if errors.Is(err, bolterrors.ErrTimeout) {
 			return nil, errInUse
 		}
 		return nil, err
