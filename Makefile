@@ -63,6 +63,13 @@ FUZZTIME ?= 30s
 fuzz: need-go ## every parser, FUZZTIME (30s) each
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func /:/' | while IFS=: read -r file name; do \
 	  echo "== $$name in $$(dirname $$file)"; go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)"; done
+# BENCH narrows to groups of figures: make bench BENCH=net; BENCHFLAGS are those of lab/bench: BENCHFLAGS='-rounds 200 -tasks 300'
+BENCH ?=
+BENCHFLAGS ?=
+bench: need-go need-root ## the figures, each beside its peer, as a table and in build/bench.jsonl; BENCH=net or ipam
+	@mkdir -p build/bin
+	go build -o build/bin/bench ./lab/bench
+	build/bin/bench $(BENCHFLAGS) $(BENCH)
 lint: need-go ## golangci-lint with the set of .golangci.yml
 	@[ -x $(ROLLING_CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION) ] || { \
 	  GOBIN=$(ROLLING_CACHE)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) && \

@@ -55,13 +55,13 @@ func node(t *testing.T, from string) *lab.Lab {
 	must(t, err)
 	must(t, os.MkdirAll(folder, 0o755))
 	must(t, program.Build(t.Context(), "./agent", filepath.Join(folder, "agent")))
-	copyAll(t, from, filepath.Join(folder, "bundles"))
+	copyAll(t.Context(), t, from, filepath.Join(folder, "bundles"))
 	return l
 }
 
-func copyAll(t *testing.T, from, to string) {
+func copyAll(ctx context.Context, t *testing.T, from, to string) {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), "cp", "-a", from, to).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "cp", "-a", from, to).CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v: %s", err, out)
 	}
 }
@@ -128,13 +128,13 @@ func asIn(ctx context.Context, l *lab.Lab, node, folder string) error {
 	return errors.Join(problems...)
 }
 
-func clear(t *testing.T, l *lab.Lab, folder string) {
+func clear(ctx context.Context, t *testing.T, l *lab.Lab, folder string) {
 	t.Helper()
 	found, err := loader.Find(folder)
 	must(t, err)
 	for _, f := range found {
 		for _, verb := range []string{"disable", "rm"} {
-			_, err := l.Docker(t.Context(), "n1", "plugin", verb, "-f", f.Alias) // it may be in any state
+			_, err := l.Docker(ctx, "n1", "plugin", verb, "-f", f.Alias) // it may be in any state
 			t.Log(verb, f.Alias, err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestALoadThatWasKilledAnywhereIsFinishedByTheNext(t *testing.T) {
 	}
 	for _, delay := range []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, time.Second, 1600 * time.Millisecond} {
 		t.Run(fmt.Sprintf("the agent after %s", delay), func(t *testing.T) {
-			clear(t, l, from)
+			clear(ctx, t, l, from)
 			short, cancel := context.WithTimeout(ctx, delay)
 			defer cancel()
 			out, err := load(short, l)
@@ -167,7 +167,7 @@ func TestALoadThatWasKilledAnywhereIsFinishedByTheNext(t *testing.T) {
 	}
 	for _, delay := range []time.Duration{300 * time.Millisecond, 1200 * time.Millisecond} {
 		t.Run(fmt.Sprintf("the engine after %s", delay), func(t *testing.T) {
-			clear(t, l, from)
+			clear(ctx, t, l, from)
 			ended := make(chan string, 1)
 			go func() {
 				out, err := load(ctx, l)
@@ -180,7 +180,7 @@ func TestALoadThatWasKilledAnywhereIsFinishedByTheNext(t *testing.T) {
 		})
 	}
 	t.Run("the node", func(t *testing.T) {
-		clear(t, l, from)
+		clear(ctx, t, l, from)
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
@@ -271,10 +271,12 @@ func TestARunningAgentBringsBackWhatWasChangedByHand(t *testing.T) {
 
 	t.Run("an engine that crashed is waited for", func(t *testing.T) {
 		must(t, l.KillEngine(ctx, "n1"))
-		must(t, l.Eventually(ctx, time.Minute, "the agent healthy again", func() error { return healthy(ctx, l) }))
-		must(t, asIn(ctx, l, "n1", from))
+		must(t, l.Eventually(ctx, time.Minute, "engine, plugins and agent at work", func() error {
+			return errors.Join(asIn(ctx, l, "n1", from), healthy(ctx, l))
+		}))
 	})
 	t.Run("its pages say how it stands", func(t *testing.T) {
+		must(t, l.Eventually(ctx, time.Minute, "the agent healthy", func() error { return healthy(ctx, l) }))
 		socket, err := l.Path("n1", contract.StateRoot+"/agent/agent.sock")
 		must(t, err)
 		for page, want := range map[string]string{
@@ -298,7 +300,7 @@ func TestAPluginThatDoesNotStartLeavesTheOthersAtWork(t *testing.T) {
 	ctx := t.Context()
 	broken, err := l.Path("n1", onNode+"/bundles/broken")
 	must(t, err)
-	copyAll(t, filepath.Join(from, "ipam"), broken)
+	copyAll(ctx, t, filepath.Join(from, "ipam"), broken)
 	config, err := os.ReadFile(filepath.Join(broken, "config.json"))
 	must(t, err)
 	config = bytes.ReplaceAll(config, []byte("/ipam-driver"), []byte("/no-such-program"))

@@ -12,6 +12,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"github.com/rolling-swarm/rolling/agent/bundle"
+	"github.com/rolling-swarm/rolling/agent/discovery"
 	"github.com/rolling-swarm/rolling/agent/loader"
 )
 
@@ -24,6 +25,8 @@ type Config struct {
 	Every    time.Duration `env:"ROLLING_CHECK_EVERY" envDefault:"10s"`                    // how often the plugins are looked at unasked
 	SetIPAM  string        `env:"ROLLING_SET_IPAM"`                                        // settings of rolling/ipam: NAME=VALUE NAME=VALUE
 	SetNet   string        `env:"ROLLING_SET_NET"`                                         // settings of rolling/net
+
+	Discovery discovery.Config // where members are registered while this node leads the Swarm
 }
 
 // A Command is what the command line asks for.
@@ -87,6 +90,7 @@ func (c Config) Validate() error {
 			problems = append(problems, fmt.Errorf("%s: %w", name, err))
 		}
 	}
+	problems = append(problems, c.Discovery.Validate())
 	return errors.Join(problems...)
 }
 

@@ -1,5 +1,5 @@
-// Command agent looks after its node: it loads, sets and upgrades Rolling's plugins, from bundles in its own image. This
-// package is the wiring: it reads the settings, makes the rooms and joins them; it decides nothing.
+// Command agent looks after its node: it loads, sets and upgrades Rolling's plugins, from bundles in its own image,
+// and on the Swarm's leader it keeps service discovery true. This package is the wiring: it reads the settings, makes the rooms and joins them; it decides nothing.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rolling-swarm/rolling/agent/discovery"
 	"github.com/rolling-swarm/rolling/agent/loader"
 	"github.com/rolling-swarm/rolling/agent/status"
 	"github.com/rolling-swarm/rolling/agent/upkeep"
@@ -77,17 +78,33 @@ func command(ctx context.Context, args []string) error {
 		defer cancel()
 		return plugins.Once(ctx)
 	}
-	return run(ctx, c, plugins)
+	return run(ctx, c, plugins, log)
 }
 
-func run(ctx context.Context, c Config, plugins *upkeep.Upkeep) error {
+// run joins what an agent does at the same time: plugins, discovery, and the pages that show both.
+func run(ctx context.Context, c Config, plugins *upkeep.Upkeep, log *slog.Logger) error {
+	node, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("name of this node: %w", err)
+	}
+	members, err := discovery.Open(c.Discovery, c.Engine, node, log)
+	if err != nil {
+		return err
+	}
 	pages := status.Pages{
 		Problems:   func() []string { return plugins.State().Problems() },
-		State:      func() any { return plugins.State() },
-		Collectors: []prometheus.Collector{upkeep.Metrics(plugins)},
+		State:      func() any { return shown{plugins.State(), members.Report()} },
+		Collectors: []prometheus.Collector{upkeep.Metrics(plugins), discovery.Metrics(members)},
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return plugins.Run(ctx) })
+	group.Go(func() error { return members.Run(ctx) })
 	group.Go(func() error { return status.Serve(ctx, c.Socket(), pages.Handler()) })
 	return group.Wait()
+}
+
+// shown is /debug/state.
+type shown struct {
+	Plugins   any `json:"plugins"`
+	Discovery any `json:"discovery"`
 }

@@ -25,10 +25,10 @@ import (
 
 // nextImage makes an agent's image whose plugins are the checkout's under another build, changed as the test wants, and
 // loads it on every node. It returns the folder of the bundles in it.
-func nextImage(t *testing.T, l *lab.Lab, tag string, change func(folder string)) string {
+func nextImage(ctx context.Context, t *testing.T, l *lab.Lab, tag string, change func(folder string)) string {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "plugins")
-	copyAll(t, "build/plugins", folder)
+	copyAll(ctx, t, "build/plugins", folder)
 	configs, err := filepath.Glob(filepath.Join(folder, "*", "config.json"))
 	must(t, err)
 	for _, c := range configs {
@@ -36,13 +36,13 @@ func nextImage(t *testing.T, l *lab.Lab, tag string, change func(folder string))
 		rename(t, filepath.Join(filepath.Dir(c), "rootfs/etc/rolling/build"), "sha256:", "sha256:"+tag)
 	}
 	change(folder)
-	image, err := images.Recipes(folder)["agent"](t.Context(), t.TempDir())
+	image, err := images.Recipes(folder)["agent"](ctx, t.TempDir())
 	must(t, err)
 	image.Tag = "rolling/agent:" + tag
 	tar := filepath.Join(t.TempDir(), "agent.tar")
 	_, err = image.Save(tar)
 	must(t, err)
-	loadImage(t, l, tar)
+	loadImage(ctx, t, l, tar)
 	return folder
 }
 
@@ -57,13 +57,13 @@ func rename(t *testing.T, file, from, to string) {
 	must(t, os.WriteFile(file, changed, 0o644))
 }
 
-func loadImage(t *testing.T, l *lab.Lab, tar string) {
+func loadImage(ctx context.Context, t *testing.T, l *lab.Lab, tar string) {
 	t.Helper()
 	for _, n := range l.Nodes() {
 		to, err := l.Path(n, "/opt")
 		must(t, err)
-		copyAll(t, tar, filepath.Join(to, "image.tar"))
-		_, err = l.Docker(t.Context(), n, "load", "-q", "-i", "/opt/image.tar")
+		copyAll(ctx, t, tar, filepath.Join(to, "image.tar"))
+		_, err = l.Docker(ctx, n, "load", "-q", "-i", "/opt/image.tar")
 		must(t, err)
 	}
 }
@@ -72,7 +72,7 @@ func loadImage(t *testing.T, l *lab.Lab, tar string) {
 func deployed(t *testing.T, l *lab.Lab) map[string]netip.Addr {
 	t.Helper()
 	ctx := t.Context()
-	loadImage(t, l, "build/images/orders.tar")
+	loadImage(ctx, t, l, "build/images/orders.tar")
 	stack, err := os.ReadFile("examples/orders/stack.yml")
 	must(t, err)
 	cmd := l.Command(ctx, "n1", "env", "ORDERS_IMAGE=orders/web:dev", "docker", "stack", "deploy", "--resolve-image", "never", "-c", "-", "orders")
@@ -127,8 +127,8 @@ type asking struct {
 	failed []string // guarded by mu
 }
 
-func ask(t *testing.T, l *lab.Lab, on map[string]netip.Addr) *asking {
-	ctx, stop := context.WithCancel(t.Context())
+func ask(ctx context.Context, l *lab.Lab, on map[string]netip.Addr) *asking {
+	ctx, stop := context.WithCancel(ctx)
 	a := &asking{stop: stop}
 	from := map[string]string{"n1": "n2", "n2": "n3", "n3": "n1"}
 	for node, address := range on {
@@ -161,9 +161,8 @@ func (a *asking) end() (asked int, failed []string) {
 }
 
 // update gives the agents another image and waits until Swarm says how that ended.
-func update(t *testing.T, l *lab.Lab, image string, want swarm.UpdateState, flags ...string) {
+func update(ctx context.Context, t *testing.T, l *lab.Lab, image string, want swarm.UpdateState, flags ...string) {
 	t.Helper()
-	ctx := t.Context()
 	command := append([]string{"service", "update", "--detach", "--no-resolve-image", "--image", image}, flags...)
 	_, err := l.Docker(ctx, "n1", append(command, "rolling_agent")...)
 	must(t, err)
@@ -183,11 +182,11 @@ func update(t *testing.T, l *lab.Lab, image string, want swarm.UpdateState, flag
 	}))
 }
 
-func containers(t *testing.T, l *lab.Lab) string {
+func containers(ctx context.Context, t *testing.T, l *lab.Lab) string {
 	t.Helper()
 	all := ""
 	for _, n := range l.Nodes() {
-		out, err := l.Docker(t.Context(), n, "ps", "-q", "--no-trunc", "--filter", "label=com.docker.swarm.service.name=orders_web")
+		out, err := l.Docker(ctx, n, "ps", "-q", "--no-trunc", "--filter", "label=com.docker.swarm.service.name=orders_web")
 		must(t, err)
 		all += n + " " + strings.TrimSpace(out) + "\n"
 	}
@@ -208,12 +207,12 @@ func TestAnUpgradeHarmsNoContainer(t *testing.T) {
 	l := lab.Up(t, lab.Options{Managers: 3, Install: true})
 	ctx := t.Context()
 	on := deployed(t, l)
-	before := containers(t, l)
+	before := containers(ctx, t, l)
 
-	next := nextImage(t, l, "aaaa", func(string) {})
-	a := ask(t, l, on)
+	next := nextImage(ctx, t, l, "aaaa", func(string) {})
+	a := ask(ctx, l, on)
 	begun := time.Now()
-	update(t, l, "rolling/agent:aaaa", swarm.UpdateStateCompleted)
+	update(ctx, t, l, "rolling/agent:aaaa", swarm.UpdateStateCompleted)
 	took := time.Since(begun)
 	asked, failed := a.end()
 	t.Logf("three nodes upgraded in %.1f s; %d requests from node to node, %d failed", took.Seconds(), asked, len(failed))
@@ -221,7 +220,7 @@ func TestAnUpgradeHarmsNoContainer(t *testing.T) {
 	if len(failed) > 0 {
 		t.Errorf("an upgrade cost %d of %d requests:\n%s", len(failed), asked, strings.Join(failed, "\n"))
 	}
-	if after := containers(t, l); after != before {
+	if after := containers(ctx, t, l); after != before {
 		t.Errorf("containers were\n%s are\n%s", before, after)
 	}
 	t.Run("new tasks start on the upgraded plugins", func(t *testing.T) {
@@ -235,14 +234,14 @@ func TestAnUpgradeHarmsNoContainer(t *testing.T) {
 			return err
 		}))
 	})
-	before = containers(t, l)
+	before = containers(ctx, t, l)
 	// The stack gives an agent a minute and a half before it counts as failed.
 	soon := []string{"--health-start-period", "2s", "--health-retries", "5", "--health-interval", "1s"}
 	t.Run("an image whose plugin does not start is rolled back", func(t *testing.T) {
-		nextImage(t, l, "bbbb", func(folder string) {
+		nextImage(ctx, t, l, "bbbb", func(folder string) {
 			rename(t, filepath.Join(folder, "ipam/config.json"), "/ipam-driver", "/no-such-program")
 		})
-		update(t, l, "rolling/agent:bbbb", swarm.UpdateStateRollbackCompleted, soon...)
+		update(ctx, t, l, "rolling/agent:bbbb", swarm.UpdateStateRollbackCompleted, soon...)
 		must(t, l.Eventually(ctx, time.Minute, "the plugins of before", func() error {
 			for _, n := range l.Nodes() {
 				if err := asIn(ctx, l, n, next); err != nil {
@@ -251,16 +250,16 @@ func TestAnUpgradeHarmsNoContainer(t *testing.T) {
 			}
 			return nil
 		}))
-		if after := containers(t, l); after != before {
+		if after := containers(ctx, t, l); after != before {
 			t.Errorf("containers were\n%s are\n%s", before, after)
 		}
 	})
 	t.Run("an image whose plugin cannot even be created takes nothing away", func(t *testing.T) {
-		nextImage(t, l, "cccc", func(folder string) {
+		nextImage(ctx, t, l, "cccc", func(folder string) {
 			rename(t, filepath.Join(folder, "net/config.json"), "docker.networkdriver/1.0", "no interface")
 		})
-		a := ask(t, l, on)
-		update(t, l, "rolling/agent:cccc", swarm.UpdateStateRollbackCompleted, soon...)
+		a := ask(ctx, l, on)
+		update(ctx, t, l, "rolling/agent:cccc", swarm.UpdateStateRollbackCompleted, soon...)
 		asked, failed := a.end()
 		t.Logf("%d requests from node to node, %d failed", asked, len(failed))
 		if len(failed) > 0 {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"os"
 	"strings"
 )
@@ -23,7 +22,7 @@ func (i Image) key() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintln(h, d)
+		h.Write([]byte(d)) // a hash takes everything
 	}
 	if err := json.NewEncoder(h).Encode([]any{format, i.Tag, i.config()}); err != nil {
 		return "", err

@@ -262,6 +262,7 @@ func TestATornLedgerIsSaidAndNothingIsHandedOutBlindly(t *testing.T) {
 	// a new leader's replay tells what is in use
 	p.must("GetCapabilities", nil)
 	p.must("RequestPool", network("10.201.0.0/24"))
+	p.must("RequestAddress", map[string]any{"PoolID": key, "Address": "169.254.1.1", "Options": map[string]string{"RequestAddressType": "com.docker.network.gateway"}})
 	if a, err := p.address(key, "10.201.0.0"); err != nil || a != "10.201.0.0/32" {
 		t.Fatalf("replay: %s, %v", a, err)
 	}

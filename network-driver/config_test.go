@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/rolling-swarm/rolling/internal/contract"
 )
 
 func read(given map[string]string) (Config, error) {
@@ -21,7 +23,7 @@ func TestTheDefaultsWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.ASN != 64512 || c.Port != 1790 || c.Hold != 9*time.Second || c.State != "/var/lib/rolling/net" || c.Socket != "/run/docker/plugins/net.sock" {
+	if c.ASN != contract.ASN || c.Port != contract.BGPPort || c.Hold != 9*time.Second || c.State != contract.StateRoot+"/net" || c.Socket != "/run/docker/plugins/net.sock" {
 		t.Errorf("defaults %+v", c)
 	}
 }

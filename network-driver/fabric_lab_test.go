@@ -108,6 +108,7 @@ func monitor(t *testing.T, s lan.Space) (stop func() string) {
 }
 
 func TestEveryNodeLearnsEveryContainer(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, 3, 1)
 	took := f.agree(20*time.Second, 1, 2, 3, 4)
 	t.Logf("all routes %v after the last container", took.Round(10*time.Millisecond))
@@ -116,7 +117,7 @@ func TestEveryNodeLearnsEveryContainer(t *testing.T) {
 	}
 	lan.Eventually(t, 10*time.Second, "the worker's sessions with all managers are up", func() error {
 		for _, s := range f.nodes[3].state().Neighbours {
-			if s.State != bgp.Established || s.Passive || s.Client {
+			if s.State != bgp.Established || !s.Passive || s.Client {
 				return fmt.Errorf("session with %s: %+v", s.Address, s)
 			}
 		}
@@ -125,6 +126,7 @@ func TestEveryNodeLearnsEveryContainer(t *testing.T) {
 }
 
 func TestAKilledPluginComesBackWithoutALostRoute(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, 3, 1)
 	f.agree(20*time.Second, 1, 2, 3, 4)
 	time.Sleep(6 * time.Second) // let the repair after the burst of joins pass: it is not what is watched here
@@ -164,6 +166,7 @@ func TestAKilledPluginComesBackWithoutALostRoute(t *testing.T) {
 }
 
 func TestTheRoutesOfADeadNodeAreWithdrawn(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, 3, 1)
 	f.agree(20*time.Second, 1, 2, 3, 4)
 	f.nodes[0].space.Must("ip link set eth0 down") // its cable is cut
@@ -175,6 +178,7 @@ func TestTheRoutesOfADeadNodeAreWithdrawn(t *testing.T) {
 }
 
 func TestSessionsFollowTheSwarm(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, 1, 2)
 	f.agree(20*time.Second, 1, 2, 3)
 	time.Sleep(6 * time.Second)
@@ -209,6 +213,7 @@ func TestSessionsFollowTheSwarm(t *testing.T) {
 }
 
 func TestAStrangerIsRefused(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, 1, 1)
 	f.agree(20*time.Second, 1, 2)
 	stranger := newRig(t, f.lan.Node("n9", "10.98.0.29/24"), "ROLLING_BGP_HOLD=3s")
@@ -258,6 +263,7 @@ protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; merge pa
 `
 
 func TestASitesRouterSeesNodesAsNextHopsAndTeachesNothing(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		asn      int
@@ -306,6 +312,7 @@ func TestASitesRouterSeesNodesAsNextHopsAndTeachesNothing(t *testing.T) {
 }
 
 func TestAMemberThatLiesIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	f := newFabric(t, 1, 2, "ROLLING_POOLS=10.210.0.0/16", "ROLLING_BGP_MAX_PREFIXES=40")
 	f.all = append(f.all, member{"10.98.0.28", false}, member{"10.98.0.29", false})
 	f.tell()

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,20 +20,10 @@ import (
 	"time"
 
 	"github.com/docker/go-plugins-helpers/network"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/rolling-swarm/rolling/network-driver/lan"
 )
-
-// asPlugin makes this test binary the plugin itself: a process of its own, which can be killed.
-const asPlugin = "ROLLING_TEST_AS_PLUGIN"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asPlugin) != "" {
-		main()
-		return
-	}
-	os.Exit(m.Run())
-}
 
 // rig is one node with the plugin and its engine's side of the socket.
 type rig struct {
@@ -80,7 +71,7 @@ func newRig(t *testing.T, s lan.Space, extra ...string) *rig {
 	return r
 }
 
-func (r *rig) start() {
+func (r *rig) launch() {
 	r.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -94,6 +85,12 @@ func (r *rig) start() {
 	if err := r.proc.Start(); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// start is launch, and waits until the plugin serves.
+func (r *rig) start() {
+	r.t.Helper()
+	r.launch()
 	lan.Eventually(r.t, 10*time.Second, "the plugin is ready", func() error {
 		_, err := r.page("/readyz")
 		return err
@@ -232,13 +229,10 @@ func newHost(t *testing.T) lan.Space {
 	return s
 }
 
-func host(s lan.Space) string {
-	return s.Must("ip -o link") + s.Must("ip -4 -o addr") + s.Must("ip -4 route show table all") + s.Must("iptables-nft -S")
-}
-
 func TestAContainerLivesThroughAKillOfThePlugin(t *testing.T) {
+	t.Parallel()
 	s := newHost(t)
-	before := host(s)
+	before := s.Picture()
 	r := newRig(t, s)
 	r.start()
 	r.createNetwork(net1, "10.210.3.0/24", "169.254.1.1/24")
@@ -247,7 +241,7 @@ func TestAContainerLivesThroughAKillOfThePlugin(t *testing.T) {
 	one.Must("busybox ping -c 1 -W 2 10.210.3.8")
 	two.Must("busybox ping -c 1 -W 2 10.98.0.21")
 	s.Must("busybox ping -c 1 -W 2 10.210.3.7")
-	wired := host(s)
+	wired := s.Picture()
 
 	r.kill()
 	one.Must("busybox ping -c 1 -W 2 10.210.3.8")
@@ -256,7 +250,7 @@ func TestAContainerLivesThroughAKillOfThePlugin(t *testing.T) {
 		t.Errorf("after the restart: %+v", got)
 	}
 	one.Must("busybox ping -c 1 -W 2 10.210.3.8")
-	if got := host(s); got != wired {
+	if got := s.Picture(); got != wired {
 		t.Errorf("the restart changed the host:\n%s\nwas:\n%s", got, wired)
 	}
 	r.must("EndpointOperInfo", network.InfoRequest{NetworkID: net1, EndpointID: endpointID(1)}, nil)
@@ -264,12 +258,13 @@ func TestAContainerLivesThroughAKillOfThePlugin(t *testing.T) {
 	r.leave(endpointID(1), net1)
 	r.leave(endpointID(2), net1)
 	r.must("DeleteNetwork", network.DeleteNetworkRequest{NetworkID: net1}, nil)
-	if got := host(s); got != before {
+	if got := s.Picture(); got != before {
 		t.Errorf("the host is not as it was:\n%s\nwas:\n%s", got, before)
 	}
 }
 
 func TestAContainerOnTwoNetworks(t *testing.T) {
+	t.Parallel()
 	s := newHost(t)
 	r := newRig(t, s)
 	r.start()
@@ -290,6 +285,7 @@ func TestAContainerOnTwoNetworks(t *testing.T) {
 }
 
 func TestAfterAKillOfTheEngineOrphansAreForgotten(t *testing.T) {
+	t.Parallel()
 	s := newHost(t)
 	r := newRig(t, s)
 	r.start()
@@ -317,6 +313,7 @@ func TestAfterAKillOfTheEngineOrphansAreForgotten(t *testing.T) {
 func (r *rig) hostEnd(n int) string { return "rl" + endpointID(n)[:11] }
 
 func TestALostStateFileIsRebuiltFromTheKernel(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		damage func(path string) error
@@ -350,4 +347,36 @@ func TestALostStateFileIsRebuiltFromTheKernel(t *testing.T) {
 			r.leave(endpointID(1), net1)
 		})
 	}
+}
+
+func TestAPluginThatCannotServeStaysAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, newHost(t))
+	r.engine.setDeaf(true) // an engine that starts waits for its plugins: it is not waited for
+	r.start()
+	r.createNetwork(net1, "10.210.3.0/24", "169.254.1.1/24")
+	r.kill()
+	db, err := bolt.Open(filepath.Join(r.folder, "state", "net.db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte{0, 0, 0, 99}) })
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.launch()
+	refused := "the state was written by a newer plugin"
+	lan.Eventually(t, 10*time.Second, "calls are refused with the reason", func() error {
+		if err := r.call("DeleteNetwork", network.DeleteNetworkRequest{NetworkID: net1}, nil); err == nil || !strings.Contains(err.Error(), refused) {
+			return fmt.Errorf("DeleteNetwork: %v", err)
+		}
+		return nil
+	})
+	if _, err := r.page("/readyz"); err == nil || !strings.Contains(err.Error(), refused) {
+		t.Errorf("/readyz: %v", err)
+	}
+	if _, err := r.page("/healthz"); err != nil {
+		t.Error(err)
+	}
+	r.must("GetCapabilities", struct{}{}, nil)
 }

@@ -193,7 +193,7 @@ func (w *wire) create(name string, body io.Reader) error {
 	var files []string
 	for in := tar.NewReader(body); ; {
 		h, err := in.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

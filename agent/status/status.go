@@ -38,13 +38,13 @@ func (p Pages) Handler() http.Handler {
 	registry.MustRegister(p.Collectors...)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if problems := p.Problems(); len(problems) > 0 {
 			http.Error(w, "not ready: "+strings.Join(problems, "\nnot ready: "), http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, "ready")
+		say(w, "ready")
 	})
 	mux.HandleFunc("GET /debug/state", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -53,6 +53,10 @@ func (p Pages) Handler() http.Handler {
 		_ = out.Encode(p.State()) // who asked has gone
 	})
 	return mux
+}
+
+func say(w io.Writer, word string) {
+	_, _ = io.WriteString(w, word+"\n") // who asked has gone
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 )
@@ -24,7 +25,8 @@ func ReadConfig(args []string, known []string) (Config, error) {
 	flags.StringVar(&c.Plugins, "plugins", "build/plugins", "folder with the plugins' bundles")
 	flags.StringVar(&c.Push, "push", "", "push the named image to this `repository`[:tag] and print its name by digest")
 	flags.Usage = func() {
-		fmt.Fprintf(flags.Output(), "usage: images [flags] [NAME ...]\nMakes the named images, or all: %s.\n", strings.Join(known, ", "))
+		usage := "usage: images [flags] [NAME ...]\nMakes the named images, or all: " + strings.Join(known, ", ") + ".\n"
+		_, _ = io.WriteString(flags.Output(), usage) // to stderr
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {

@@ -24,6 +24,8 @@ var cores = map[string][]string{
 	"network-driver/topology": nil,
 	"agent/bundle":            nil,
 	"agent/member":            nil,
+	"agent/drain/stops":       nil,
+	"manager/line/pki":        nil,
 	"manager/project":         {"github.com/compose-spec/compose-go/v2", "go.yaml.in/yaml/v4"},
 	"manager/release":         nil,
 	"manager/spec":            {"github.com/compose-spec/compose-go/v2/types"},
@@ -40,6 +42,7 @@ var edges = map[string]bool{
 	"ipam-driver/ledger": true, "ipam-driver/swarm": true,
 	"network-driver/kernel": true, "network-driver/bgp": true, "network-driver/state": true, "network-driver/swarm": true,
 	"agent/loader": true, "agent/swarm": true, "agent/zookeeper": true, "agent/nginx": true, "agent/policy": true,
+	"agent/drain/docker": true, "agent/drain/record": true, "agent/line/docker": true, "agent/line/fabric": true, "manager/line/secrets": true,
 	"manager/cluster": true, "manager/store": true, "manager/registry": true, "manager/probe": true,
 }
 
@@ -146,7 +149,7 @@ func impurity(room, i string, libraries []string) string {
 		return "a core has no I/O, clock, goroutine, logger or context"
 	case !strings.Contains(strings.Split(i, "/")[0], "."):
 		return "" // the standard library's pure part
-	case i == module+"internal/contract", strings.HasPrefix(i, swarmData):
+	case i == module+"internal/contract", i == module+"internal/wire", strings.HasPrefix(i, swarmData):
 		return ""
 	case strings.HasPrefix(i, module):
 		other := strings.TrimPrefix(i, module)

@@ -43,6 +43,7 @@ const (
 	DiscoveryNetwork   = "rolling.discovery.network" // which network, where a service has several of rolling/net
 	AllowFrom          = "rolling.allow-from"
 	Drain              = "rolling.drain"
+	Probe              = "rolling.probe" // PORT or PORT/PATH: the manager asks there over HTTP before a new task counts as running
 )
 
 // NetworkOptions are the keys that a network's driver_opts may carry (docker network create -o).

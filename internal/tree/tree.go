@@ -7,6 +7,7 @@ import (
 	"archive/tar"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -178,7 +179,7 @@ func (n node) open() (io.ReadCloser, int64, error) {
 	}
 	s, err := f.Stat()
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w (%v)", err, f.Close())
+		return nil, 0, errors.Join(err, f.Close())
 	}
 	return f, s.Size(), nil
 }
@@ -225,7 +226,7 @@ func (n node) write(at string) error {
 		return err
 	}
 	if _, err := io.Copy(f, content); err != nil {
-		return fmt.Errorf("%w (%v)", err, f.Close())
+		return errors.Join(err, f.Close())
 	}
 	if err := f.Close(); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,8 @@ type Driver struct {
 	wake    chan struct{} // something happened that a view would tell more about
 	ready   chan struct{} // closed once the ledger is open
 	opened  Opened        // set before ready is closed, not changed after
+
+	twice map[netip.Addr][]string // what was last said of addresses with two holders; watch's alone
 
 	mu sync.Mutex // guards the book, and the order in which changes reach the ledger
 

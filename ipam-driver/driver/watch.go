@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rolling-swarm/rolling/ipam-driver/pool"
@@ -149,7 +150,13 @@ func (d *Driver) bring(v pool.View) {
 	if seen.Adopted+seen.Freed+seen.Kept > 0 {
 		d.parts.Log.Info("the book follows what is in use", "space", v.Space, "adopted", seen.Adopted, "freed", seen.Freed, "kept", seen.Kept)
 	}
+	if v.Space == pool.Global {
+		defer func() { d.twice = seen.Twice }()
+	}
 	for a, who := range seen.Twice {
+		if slices.Equal(d.twice[a], who) {
+			continue // said before
+		}
 		d.parts.Log.Error("an address has two holders: stop one of them", "address", a, "holders", fmt.Sprint(who))
 	}
 }

@@ -73,7 +73,7 @@ func kinds() []kind {
 }
 
 func lease(pool_, addr string, share uint32) pool.LeaseRecord {
-	return pool.LeaseRecord{Pool: pool_, Addr: netip.MustParseAddr(addr), Share: share, Term: 3, Seen: 2, SeenIn: 4, Seq: 9, Since: 5, Touched: 6, Freed: 7, Until: 8, Node: "n", Resting: true, Gateway: true, Asked: true, Lost: true, Dead: true}
+	return pool.LeaseRecord{Pool: pool_, Addr: netip.MustParseAddr(addr), Share: share, Term: 3, Seen: 2, Seq: 9, Since: 5, Touched: 6, Freed: 7, Until: 8, Node: "n", Resting: true, Gateway: true, Asked: true, Lost: true, Dead: true}
 }
 
 func share(id uint32) pool.ShareRecord {

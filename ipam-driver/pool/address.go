@@ -41,7 +41,8 @@ func (s *share) bits() int {
 
 // next leases the next free address.
 func (b *Book) next(s *share, now int64, c *Change) (*lease, error) {
-	if s.ByName || b.blind != 0 && s.terms.Space == Global {
+	replayed := s.Reign == s.Term && s.Asked >= b.blind
+	if s.ByName || b.blind != 0 && s.terms.Space == Global && !replayed {
 		return nil, &WaitError{s.terms.String(), "its ledger was lost, and Swarm has not said yet which addresses it holds"}
 	}
 	if s.terms.Quota > 0 && s.leased >= s.terms.Quota {
@@ -152,8 +153,8 @@ func (b *Book) lease(s *share, named netip.Addr, now int64, c *Change) (*lease, 
 	if s.terms.Block != 0 && b.claimAround(s, a) {
 		c.Shares = append(c.Shares, s.record())
 	}
-	again := l != nil && l.state == held && (l.again || !l.current(b.epoch))
-	if again && !l.current(b.epoch) {
+	again := l != nil && (!l.current() || l.state == held && l.again)
+	if l != nil && l.state == held && !l.current() {
 		s.replay = now
 	}
 	gateway := l != nil && l.state == held && l.gateway && l.share == s
@@ -169,11 +170,11 @@ func (b *Book) taken(s *share, l *lease, now int64) bool {
 	}
 	switch {
 	case l.state == resting:
-		return l.lost && l.until > now && l.current(b.epoch) && (l.share == s || !b.gone(l, s, now))
+		return l.lost && l.until > now && l.current() && (l.share == s || !b.gone(l, s, now))
 	case l.share != s:
-		return !b.gone(l, s, now) && (l.current(b.epoch) || l.known(b.epoch))
-	case !l.current(b.epoch):
-		return l.known(b.epoch) && !b.replaying(s, now)
+		return !b.gone(l, s, now) && (l.current() || l.known())
+	case !l.current():
+		return l.known() && !b.replaying(s, now)
 	}
 	return !b.repeated(s, l, now)
 }
@@ -202,7 +203,7 @@ func (b *Book) repeated(s *share, l *lease, now int64) bool {
 		return l.asked && now-b.began < window && b.loaded-l.seq < lastCalls
 	}
 	told := b.informed(now) && !l.again && !b.replaying(s, now)
-	return l.asked && now-l.touched < window && !l.known(b.epoch) && !told
+	return l.asked && now-l.touched < window && !l.known() && !told
 }
 
 // informed reports whether views of the Swarm come in. Then a second call for an address that was just given is not
@@ -254,12 +255,9 @@ func (b *Book) layDown(l *lease, now int64) {
 		l.share.leased--
 	}
 	wait := l.share.rest(b.policy)
-	if l.owner != nil && l.owner.Node != "" && len(b.nodes) > 0 {
-		l.node = l.owner.Node
-		if !b.nodes[l.node].Ready { // down, or removed by force
-			l.lost = true
-			wait = max(wait, b.policy.LostRest.Milliseconds())
-		}
+	if l.node != "" && !b.nodes[l.node].Ready { // down, removed by force, or not asked about since a crash
+		l.lost = true
+		wait = max(wait, b.policy.LostRest.Milliseconds())
 	}
 	l.freed, l.until, l.missed = now, now+wait, 0
 	l.owner, l.gateway = nil, false
@@ -273,7 +271,7 @@ func (b *Book) Undo(key Key, a netip.Addr) Change {
 		return Change{}
 	}
 	l := s.pool.leases[number(a)]
-	if l == nil || l.share != s || l.state == resting || l.asked || l.old || l.known(b.epoch) {
+	if l == nil || l.share != s || l.state == resting || l.asked || l.old || l.known() {
 		return Change{}
 	}
 	s.leased--

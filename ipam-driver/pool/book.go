@@ -40,8 +40,8 @@ type Book struct {
 	shares   map[Key]*share
 	byID     map[uint32]*share
 	gateways map[netip.Addr]int // link-local gateways in use in the global space, and by how many shares
-	nodes    map[string]Node // as last seen
-	lastView int64           // when the last view of the Swarm began; 0: there was none
+	nodes    map[string]Node    // as last seen
+	lastView int64              // when the last view of the Swarm began; 0: there was none
 	twice    map[netip.Addr][]string
 }
 
@@ -198,7 +198,7 @@ func (b *Book) restoreLease(rec LeaseRecord, ahead int64) error {
 	}
 	l := &lease{
 		share: s, addr: number(rec.Addr), term: rec.Term, gateway: rec.Gateway, asked: rec.Asked, lost: rec.Lost, dead: rec.Dead, old: true,
-		since: rec.Since - ahead, touched: rec.Touched - ahead, node: rec.Node, seq: rec.Seq, seen: rec.Seen, seenIn: rec.SeenIn,
+		since: rec.Since - ahead, touched: rec.Touched - ahead, node: rec.Node, seq: rec.Seq, seen: rec.Seen,
 	}
 	if rec.Resting {
 		l.freed, l.until = rec.Freed-ahead, rec.Until-ahead
@@ -220,7 +220,7 @@ func (b *Book) restoreLease(rec LeaseRecord, ahead int64) error {
 // Introduce notes that an engine's allocator introduced itself: a sign, not a proof, that a new leader's replay is
 // near. Pools that are not asked for again from here on may be gone, so they cannot refuse a new one.
 func (b *Book) Introduce() Change {
-	asked := b.blind != 0
+	asked := false
 	for _, s := range b.shares {
 		asked = asked || s.Epoch == b.epoch
 	}
@@ -228,12 +228,12 @@ func (b *Book) Introduce() Change {
 		return Change{}
 	}
 	b.epoch++
-	b.blind, b.between = 0, true
+	b.between = true
 	return Change{Meta: b.meta()}
 }
 
-// Blind tells the book that its ledger was lost. Until a replay or a view has said what is held, addresses that are
-// named are given and no others.
+// Blind tells the book that its ledger was lost. Until a share's replay or a view has said what is held, addresses that
+// are named are given and no others.
 func (b *Book) Blind(at time.Time) Change {
 	b.blind = millis(at)
 	return Change{Meta: b.meta()}

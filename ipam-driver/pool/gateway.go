@@ -136,7 +136,7 @@ func (b *Book) ownGateway(s *share, now int64, c Change) (netip.Prefix, Change, 
 // insideGateway leases a router's address inside the subnet, once for all networks of the share.
 func (b *Book) insideGateway(s *share, named netip.Addr, now int64, c Change) (netip.Prefix, Change, error) {
 	a := number(named)
-	if l := s.pool.leases[a]; l != nil && l.state == held && !l.gateway && l.current(b.epoch) {
+	if l := s.pool.leases[a]; l != nil && l.state == held && !l.gateway && l.current() {
 		return netip.Prefix{}, c, b.inUse(s, l, now)
 	}
 	b.withdrawOffer(s)

@@ -30,13 +30,12 @@ type lease struct {
 	addr    uint32
 	term    uint32 // the share's term when a call last named it
 	seen    uint32 // the share's term when Swarm was last seen to hold it
-	seenIn  uint64 // the book's epoch then
 	viewed  int64  // when the view that showed it began
 	state   leaseState
 	gateway bool   // a router's address, not a task's
 	asked   bool   // the last call named the address, so the same call again is a repeat
-	old     bool // read from the ledger, not named by a call since
-	again   bool // the last call named what was leased before it: a replay
+	old     bool   // read from the ledger, not named by a call since
+	again   bool   // the last call named what was leased before it: a replay
 	lost    bool   // resting for long: its node was not ready when Swarm let it go
 	dead    bool   // somebody made sure that its last holder is dead
 	seq     uint64 // of the last call that named it
@@ -45,7 +44,7 @@ type lease struct {
 	freed   int64
 	until   int64
 	missed  int64  // when Swarm was first seen not to hold it; 0: it holds it, or was not asked
-	node    string // the node it was on when it was freed
+	node    string // the node that it is on, or was on when it was freed
 	owner   *Owner
 }
 
@@ -85,7 +84,6 @@ type LeaseRecord struct {
 	Lost    bool       `json:"l,omitempty"`
 	Dead    bool       `json:"d,omitempty"`
 	Seen    uint32     `json:"e,omitempty"`
-	SeenIn  uint64     `json:"i,omitempty"`
 	Seq     uint64     `json:"q,omitempty"`
 	Since   int64      `json:"b,omitempty"`
 	Touched int64      `json:"c,omitempty"`
@@ -154,19 +152,15 @@ func moment(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 func (l *lease) record() LeaseRecord {
 	return LeaseRecord{
 		Pool: l.share.pool.name, Addr: fromNumber(l.addr), Share: l.share.ID, Term: l.term, Resting: l.state == resting,
-		Gateway: l.gateway, Asked: l.asked, Lost: l.lost, Dead: l.dead, Since: l.since, Touched: l.touched, Freed: l.freed, Until: l.until, Node: l.node, Seq: l.seq, Seen: l.seen, SeenIn: l.seenIn,
+		Gateway: l.gateway, Asked: l.asked, Lost: l.lost, Dead: l.dead, Since: l.since, Touched: l.touched, Freed: l.freed, Until: l.until, Node: l.node, Seq: l.seq, Seen: l.seen,
 	}
 }
 
-// current reports whether a call of the present term, under the present leader, gave or replayed the lease.
-func (l *lease) current(epoch uint64) bool {
-	return l.share.Epoch == epoch && l.term == l.share.Term
-}
+// current reports whether a call of the present term gave or replayed the lease.
+func (l *lease) current() bool { return l.term == l.share.Term }
 
 // known reports whether Swarm was seen to hold the lease since the last sure replay.
-func (l *lease) known(epoch uint64) bool {
-	return l.seenIn == epoch && l.seen > 0 && l.seen >= l.share.Reign
-}
+func (l *lease) known() bool { return l.seen > 0 && l.seen >= l.share.Reign }
 
 func (l *lease) stands(now int64) State {
 	switch {

@@ -69,7 +69,7 @@ func (b *Book) Observe(at time.Time, v View) (Change, Seen) {
 		}
 		b.confirm(o, h)
 		if v.Space == Global && len(b.poolsWith(o, h)) > 0 {
-			owners[h.Addr] = append(owners[h.Addr], h.Owner.String())
+			owners[h.Addr] = append(owners[h.Addr], b.named(&h.Owner).String())
 		}
 	}
 	if b.blind != 0 && v.Space == Global && o.began-b.blind >= b.policy.Pause.Milliseconds() {
@@ -180,8 +180,8 @@ func (b *Book) confirm(o *observation, h Holding) {
 		}
 		if l != nil && l.state == held {
 			l.missed, l.viewed = 0, max(l.viewed, o.began)
-			if l.seen != l.share.Term || l.seenIn != b.epoch {
-				l.seen, l.seenIn = l.share.Term, b.epoch
+			if l.seen != l.share.Term || l.node != h.Owner.Node {
+				l.seen, l.node = l.share.Term, h.Owner.Node
 				o.change.Leases = append(o.change.Leases, l.record())
 			}
 			if l.owner == nil || *l.owner != h.Owner {
@@ -209,7 +209,7 @@ func (b *Book) adoptable(o *observation, s *share, l *lease) bool {
 	case l.state == resting:
 		return l.freed < o.began
 	}
-	return l.share != s && !l.current(b.epoch) && l.touched < o.began
+	return l.share != s && !l.current() && l.touched < o.began
 }
 
 // remember lets an address rest that ended under an earlier leader, or that a removed node may still use.

@@ -109,7 +109,7 @@ func (s *sim) mayName(n *simNetwork, a netip.Addr) bool {
 	if sh := p.book.shares[n.terms.Key()]; sh == nil || sh.ByName || p.book.blind != 0 {
 		return false // its ledger was lost: a named address may be a replay, for all it knows
 	}
-	if l := s.leaseAt(p, t.net.terms, a); l != nil && l.current(p.book.epoch) && !l.old && !l.again && p.book.informed(millis(s.clock(p))) && !p.book.replaying(p.book.shares[n.terms.Key()], millis(s.clock(p))) {
+	if l := s.leaseAt(p, t.net.terms, a); l != nil && l.current() && !l.old && !l.again && p.book.informed(millis(s.clock(p))) && !p.book.replaying(p.book.shares[n.terms.Key()], millis(s.clock(p))) {
 		return true // given in this term, and views come in: the book must know
 	}
 	quiet = quiet && s.clock(p).Sub(moment(p.book.began)) > p.book.policy.Repeat

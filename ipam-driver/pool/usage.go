@@ -187,7 +187,7 @@ func (b *Book) Curious(space Space) bool {
 			}
 		}
 		for _, l := range p.leases {
-			if l.lost && l.state == resting || l.state == held && (l.missed != 0 || l.seen != l.share.Term || l.seenIn != b.epoch) {
+			if l.lost && l.state == resting || l.state == held && (l.missed != 0 || l.seen != l.share.Term) {
 				return true
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unique"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
@@ -131,6 +132,7 @@ func (s *survey) owner(t swarm.Task, kind string) pool.Owner {
 		o.Service = v.Spec.Name
 		labels = v.Spec.Labels
 	}
+	o.Node, o.Service = once(o.Node), once(o.Service)
 	if t.Slot > 0 {
 		o.Slot = strconv.Itoa(t.Slot)
 	} else if t.ServiceID != "" {
@@ -139,6 +141,7 @@ func (s *survey) owner(t swarm.Task, kind string) pool.Owner {
 	if c := t.Spec.ContainerSpec; c != nil {
 		o.Project, o.Environment = first(c.Labels[contract.Project], labels[contract.Project], labels[stackLabel]), first(c.Labels[contract.Environment], labels[contract.Environment])
 	}
+	o.Slot, o.Project, o.Environment = once(o.Slot), once(o.Project), once(o.Environment)
 	if a := t.Spec.NetworkAttachmentSpec; a != nil {
 		o.Task = short(a.ContainerID)
 	}
@@ -163,7 +166,10 @@ func (s *survey) containers(items []container.Summary) {
 	}
 }
 
-func short(id string) string { return id[:min(len(id), 12)] }
+func short(id string) string { return strings.Clone(id[:min(len(id), 12)]) }
+
+// once lets leases share the text that many of them carry.
+func once(text string) string { return unique.Make(text).Value() }
 
 func first(texts ...string) string {
 	for _, t := range texts {

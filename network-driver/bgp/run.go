@@ -121,8 +121,8 @@ func (r *run) follow(ctx context.Context, want fabric) error {
 		}
 	}
 	for _, n := range want.neighbours {
-		// A neighbour whose role changed keeps its session: who dials and who reflects is settled when it is made, works
-		// either way, and a new session would cost the routes of a node that was merely promoted.
+		// A neighbour whose role changed keeps its session: to whom it reflects is settled when it is made, works either
+		// way, and a new session would cost the routes of a node that was merely promoted.
 		if have, known := r.neighbours[n.Address]; known && have.Router == n.Router && have.ASN == n.ASN {
 			continue
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/rolling-swarm/rolling/internal/contract"
 )
 
-// ipv4Route is what the netlink library calls a filter and a family in one.
+// protocol marks our routes.
 const protocol = netlink.RouteProtocol(contract.RouteProtocol)
 
 // open gives a handle in the namespace of the calling thread.

@@ -17,11 +17,6 @@ const (
 	legacy = "/usr/sbin/iptables-legacy"
 )
 
-// picture is all that the host has, as people see it; interface numbers differ from run to run.
-func picture(s lan.Space) string {
-	return s.Must("ip -o link") + s.Must("ip -4 -o addr") + s.Must("ip -4 route show table all") + s.Must("iptables-nft -S")
-}
-
 func openWires(t *testing.T, s lan.Space) *Wires {
 	var w *Wires
 	s.Do(func() (err error) { w, err = OpenWires(); return err })
@@ -46,7 +41,7 @@ func TestSetTwiceChangesNothingAndSetNothingLeavesTheHostAsItWas(t *testing.T) {
 	s.Must("ip link set other up")
 	s.Must("ip link set eth0 up")
 	s.Must("ip addr add 10.98.0.1/24 dev eth0")
-	before := picture(s)
+	before := s.Picture()
 	links := []topology.Link{kerneltest.Link("a1", "10.210.3.7"), kerneltest.Link("b2", "10.210.3.8")}
 	roads := []topology.Route{{Prefix: netip.MustParsePrefix("10.210.3.9/32"), Via: netip.MustParseAddr("10.98.0.2")}}
 	pools := []netip.Prefix{netip.MustParsePrefix("10.210.3.0/24"), netip.MustParsePrefix("10.211.0.7/32")}
@@ -62,7 +57,7 @@ func TestSetTwiceChangesNothingAndSetNothingLeavesTheHostAsItWas(t *testing.T) {
 		})
 	}
 	set(links, roads, pools)
-	once := picture(s)
+	once := s.Picture()
 	for _, want := range []string{
 		"10.210.3.7 dev rla1000000000 proto 82 scope link", "inet 169.254.1.1/32 scope link rlb2000000000", "mtu 1400",
 		"10.210.3.9 via 10.98.0.2 dev eth0 proto 82", "-A ROLLING-FORWARD -s 10.211.0.7/32 -j ACCEPT", "-A DOCKER-USER -j ROLLING-FORWARD",
@@ -72,11 +67,11 @@ func TestSetTwiceChangesNothingAndSetNothingLeavesTheHostAsItWas(t *testing.T) {
 		}
 	}
 	set(links, roads, pools)
-	if twice := picture(s); twice != once {
+	if twice := s.Picture(); twice != once {
 		t.Errorf("the second Set changed something:\n%s\nwas:\n%s", twice, once)
 	}
 	set(nil, nil, nil)
-	if after := picture(s); after != before {
+	if after := s.Picture(); after != before {
 		t.Errorf("Set of nothing left something:\n%s\nbefore:\n%s", after, before)
 	}
 }
@@ -157,7 +152,7 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 	s.Must("ip link set rlforeign up")
 	s.Must("ip route add 10.55.0.0/24 via 10.98.0.2")
 	s.Must("ip route add 10.56.0.0/24 via 10.98.0.2 proto 12")
-	before := picture(s)
+	before := s.Picture()
 	if err := w.Set(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +164,7 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 			t.Errorf("Unplug(%s) = %v, want a refusal", name, err)
 		}
 	}
-	if after := picture(s); after != before {
+	if after := s.Picture(); after != before {
 		t.Errorf("foreign things were touched:\n%s\nbefore:\n%s", after, before)
 	}
 }

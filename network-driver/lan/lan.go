@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,13 +24,16 @@ type Space struct {
 	Name string
 }
 
+// made counts the namespaces of this process: tests run side by side.
+var made atomic.Int64
+
 // New makes an empty namespace with a loopback interface that is up.
 func New(t *testing.T, name string) Space {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes network namespaces: run it as root")
 	}
-	s := Space{t, fmt.Sprintf("rt%d-%s", os.Getpid(), name)}
+	s := Space{t, fmt.Sprintf("rt%d-%d-%s", os.Getpid(), made.Add(1), name)}
 	if err := namespace.Make(s.Name); err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +84,20 @@ func (s Space) Must(line string) string {
 func (s Space) Set(key, value string) {
 	s.t.Helper()
 	s.Do(func() error { return namespace.Set(key, value) })
+}
+
+// Picture is all that the host has, as people see it, less the carrier, which comes up a little later.
+func (s Space) Picture() string {
+	s.t.Helper()
+	var links strings.Builder
+	for _, l := range strings.Split(s.Must("ip -o link"), "\n") {
+		if _, rest, ok := strings.Cut(l, ": "); ok {
+			name, _, _ := strings.Cut(rest, ":")
+			_, mtu, _ := strings.Cut(rest, " mtu ")
+			links.WriteString(name + " mtu " + strings.Fields(mtu)[0] + "\n")
+		}
+	}
+	return links.String() + s.Must("ip -4 -o addr") + s.Must("ip -4 route show table all") + s.Must("iptables-nft -S")
 }
 
 // LAN is a bridge and what is plugged into it.

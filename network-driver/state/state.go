@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -57,23 +59,24 @@ func Open(path string) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("state %s: %w", path, err)
 	}
-	_, statErr := os.Stat(path)
-	db, err := openChecked(path)
-	if err == nil {
-		return &File{db: db, path: path, Fresh: errors.Is(statErr, fs.ErrNotExist)}, nil
-	}
-	if !damaged(err) {
+	f := &File{path: path}
+	s, m, err := read(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.Fresh = true
+	case err != nil && damaged(err):
+		f.Fresh, f.Why = true, err
+		f.Aside = fmt.Sprintf("%s.damaged-%s", path, time.Now().UTC().Format("20060102T150405.000"))
+		if err := os.Rename(path, f.Aside); err != nil {
+			return nil, fmt.Errorf("state %s: put the damaged file aside: %w", path, err)
+		}
+	case err != nil:
 		return nil, fmt.Errorf("state %s: %w", path, err)
 	}
-	aside := fmt.Sprintf("%s.damaged-%s", path, time.Now().UTC().Format("20060102T150405.000"))
-	if err := os.Rename(path, aside); err != nil {
-		return nil, fmt.Errorf("state %s: put the damaged file aside: %w", path, err)
+	if f.db, err = rewrite(path, s, m); err != nil {
+		return nil, fmt.Errorf("state %s: %w", path, err)
 	}
-	db, again := openChecked(path)
-	if again != nil {
-		return nil, fmt.Errorf("state %s: %w", path, again)
-	}
-	return &File{db: db, path: path, Fresh: true, Aside: aside, Why: err}, nil
+	return f, nil
 }
 
 // damaged: bbolt has no one kind for what it cannot read, so all that is neither ours to refuse nor the system's word
@@ -83,62 +86,94 @@ func damaged(err error) bool {
 	return !errors.Is(err, ErrNewer) && !errors.Is(err, errInUse) && !errors.As(err, &system)
 }
 
-// openChecked reads every record once, so that a damaged page is met here and not in the middle of a call. bbolt maps
-// the file: what is cut off is met as a fault, which is made a panic and caught.
-func openChecked(path string) (db *bolt.DB, err error) {
+// read takes every record out of the old file. bbolt maps it: what is cut off is met as a fault, which is made a panic
+// and caught, as are bbolt's own panics.
+func read(path string) (s topology.State, m topology.Membership, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			db, err = nil, fmt.Errorf("%w: %v", errDamaged, r)
+			err = fmt.Errorf("%w: %v", errDamaged, r)
 		}
 	}()
-	if i, err := os.Stat(path); err == nil && i.Size() == 0 {
-		return nil, fmt.Errorf("%w: it is empty", errDamaged) // a crash of the machine can leave this; bbolt would take it for new
+	s = topology.NewState()
+	i, err := os.Stat(path)
+	if err != nil {
+		return s, m, err
 	}
-	if db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, FreelistType: bolt.FreelistMapType}); err != nil {
-		if errors.Is(err, bolterrors.ErrTimeout) {
-			return nil, errInUse
+	if i.Size() == 0 {
+		return s, m, fmt.Errorf("%w: it is empty", errDamaged) // a crash of the machine can leave this
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, ReadOnly: true})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return s, m, errInUse
+	}
+	if err != nil {
+		return s, m, err
+	}
+	defer db.Close() //nolint:errcheck // it was only read
+	err = db.View(func(tx *bolt.Tx) error {
+		if err := checkSchema(tx); err != nil {
+			return err
 		}
-		return nil, err
-	}
-	if err := prepare(db); err != nil {
-		_ = db.Close()
-		return nil, err
-	}
-	return db, nil
-}
-
-func prepare(db *bolt.DB) error {
-	if err := db.Update(migrate); err != nil {
-		return err
-	}
-	return db.View(func(tx *bolt.Tx) error {
-		for problem := range tx.Check() {
-			return fmt.Errorf("%w: %w", errDamaged, problem)
-		}
-		_, _, err := load(tx)
+		s, m, err = load(tx)
 		return err
 	})
+	return s, m, err
 }
 
-func migrate(tx *bolt.Tx) error {
-	for _, b := range buckets {
-		if _, err := tx.CreateBucketIfNotExists(b); err != nil {
-			return fmt.Errorf("make bucket %s: %w", b, err)
-		}
-	}
+func checkSchema(tx *bolt.Tx) error {
 	meta := tx.Bucket(metaBucket)
+	if meta == nil {
+		return errNoSuchBucket
+	}
 	have := meta.Get(schemaKey)
-	switch {
-	case have == nil:
-		return meta.Put(schemaKey, binary.BigEndian.AppendUint32(nil, schema))
-	case len(have) != 4:
+	if len(have) != 4 {
 		return fmt.Errorf("%w: schema is %x", errDamaged, have)
-	case binary.BigEndian.Uint32(have) > schema:
-		return fmt.Errorf("%w (schema %d, this one reads up to %d): install that plugin again, or move the file away to begin anew",
-			ErrNewer, binary.BigEndian.Uint32(have), schema)
+	}
+	if n := binary.BigEndian.Uint32(have); n > schema {
+		return fmt.Errorf("%w (schema %d, this one reads up to %d): install that plugin again, or move the file away to begin anew", ErrNewer, n, schema)
 	}
 	return nil
+}
+
+// rewrite puts what was read into a new file, and that in the old one's place: bbolt keeps no checksum of its pages, and
+// a damaged one that the reading did not touch would be met in the middle of a call.
+func rewrite(path string, s topology.State, m topology.Membership) (*bolt.DB, error) {
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	db, err := bolt.Open(fresh, 0o600, &bolt.Options{Timeout: lockWait})
+	if err != nil {
+		return nil, err
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, b := range buckets {
+			if _, err := tx.CreateBucket(b); err != nil {
+				return fmt.Errorf("make bucket %s: %w", b, err)
+			}
+		}
+		meta := tx.Bucket(metaBucket)
+		all := topology.Change{PutNetworks: slices.Collect(maps.Values(s.Networks)), PutEndpoints: slices.Collect(maps.Values(s.Endpoints))}
+		return errors.Join(meta.Put(schemaKey, binary.BigEndian.AppendUint32(nil, schema)), put(meta, string(membershipKey), m), write(tx, all))
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	// The open file keeps its lock and its place under the new name.
+	if err := os.Rename(fresh, path); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, syncFolder(filepath.Dir(path))
+}
+
+// syncFolder makes the new name outlive a loss of power.
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Load reads everything.
@@ -163,6 +198,9 @@ func load(tx *bolt.Tx) (topology.State, topology.Membership, error) {
 		if err := decode(k, v, &n); err != nil {
 			return err
 		}
+		if string(n.ID) != string(k) || !n.Pool.IsValid() || !n.Gateway.Is4() {
+			return fmt.Errorf("%w: network %s holds %s", errDamaged, k, v)
+		}
 		s.Networks[n.ID] = n
 		return nil
 	})
@@ -173,6 +211,9 @@ func load(tx *bolt.Tx) (topology.State, topology.Membership, error) {
 		var e topology.Endpoint
 		if err := decode(k, v, &e); err != nil {
 			return err
+		}
+		if string(e.ID) != string(k) || !e.Address.Is4() || e.Network == "" {
+			return fmt.Errorf("%w: endpoint %s holds %s", errDamaged, k, v)
 		}
 		s.Endpoints[e.ID] = e
 		return nil
@@ -198,27 +239,28 @@ func (f *File) Save(c topology.Change) error {
 	if c.Empty() {
 		return nil
 	}
-	err := f.db.Update(func(tx *bolt.Tx) error {
-		networks, endpoints := tx.Bucket(networkBucket), tx.Bucket(endpointBucket)
-		var problems []error
-		for _, n := range c.PutNetworks {
-			problems = append(problems, put(networks, string(n.ID), n))
-		}
-		for _, id := range c.DropNetworks {
-			problems = append(problems, networks.Delete([]byte(id)))
-		}
-		for _, e := range c.PutEndpoints {
-			problems = append(problems, put(endpoints, string(e.ID), e))
-		}
-		for _, id := range c.DropEndpoints {
-			problems = append(problems, endpoints.Delete([]byte(id)))
-		}
-		return errors.Join(problems...)
-	})
-	if err != nil {
+	if err := f.db.Update(func(tx *bolt.Tx) error { return write(tx, c) }); err != nil {
 		return fmt.Errorf("state %s: %w: is the disk full?", f.path, err)
 	}
 	return nil
+}
+
+func write(tx *bolt.Tx, c topology.Change) error {
+	networks, endpoints := tx.Bucket(networkBucket), tx.Bucket(endpointBucket)
+	var problems []error
+	for _, n := range c.PutNetworks {
+		problems = append(problems, put(networks, string(n.ID), n))
+	}
+	for _, id := range c.DropNetworks {
+		problems = append(problems, networks.Delete([]byte(id)))
+	}
+	for _, e := range c.PutEndpoints {
+		problems = append(problems, put(endpoints, string(e.ID), e))
+	}
+	for _, id := range c.DropEndpoints {
+		problems = append(problems, endpoints.Delete([]byte(id)))
+	}
+	return errors.Join(problems...)
 }
 
 // SaveMembership keeps who the Swarm's members were, for the next boot.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -177,5 +178,47 @@ func TestAFileInUseIsRefusedAndLeftAsItIs(t *testing.T) {
 	}
 	if left, err := filepath.Glob(path + "*"); err != nil || len(left) != 1 {
 		t.Errorf("files: %v, %v", left, err)
+	}
+}
+
+func TestNoDamageBringsTheProcessDown(t *testing.T) {
+	path := made(t)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := topology.NewState()
+	want.Apply(full())
+	aside := 0
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		text := bytes.Clone(good)
+		for range 1 + r.IntN(40) {
+			text[r.IntN(len(text))] = byte(r.Uint32())
+		}
+		if r.IntN(3) == 0 {
+			text = text[:r.IntN(len(text))]
+		}
+		p := filepath.Join(t.TempDir(), "net.db")
+		write(t, p, text)
+		f, err := state.Open(p)
+		if err != nil {
+			if !errors.Is(err, state.ErrNewer) { // a flipped bit of the schema
+				t.Errorf("seed %d: %v", seed, err)
+			}
+			continue
+		}
+		if f.Aside != "" {
+			aside++
+		}
+		if _, _, err := f.Load(); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+		if err := errors.Join(f.Save(full()), f.Close()); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+	if aside < 50 {
+		t.Errorf("only %d of 300 damaged files were noticed", aside)
 	}
 }

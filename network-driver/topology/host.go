@@ -33,7 +33,7 @@ type Present struct {
 // Interface names have 15 characters at most.
 const idInName = 11
 
-var ownName = regexp.MustCompile(`^rl[0-9a-z]{1,11}$`)
+var ownName = regexp.MustCompile(`^rl[0-9a-f]{11}$`)
 
 // HostEnd and ContainerEnd name an endpoint's two interfaces.
 func HostEnd(id EndpointID) string {

@@ -107,8 +107,10 @@ func (n Neighbour) String() string {
 	return strings.Join(words, " ")
 }
 
-// Neighbours are the sessions that a member keeps. Every node dials the managers, managers too, so that a promotion
-// needs no new session; managers reflect to every other node, which they wait for, and to the site's routers.
+// Neighbours are the sessions that a member keeps: every node with the managers, who reflect to all other nodes and to
+// the site's routers. Of two members the one with the lower address dials, whatever their roles: when both dial, gobgp's
+// speakers can each keep another of the two connections and wait for the hold time (seen on a busy machine), and when
+// it depended on roles, a promotion would need a new session, and cost the routes of the node meanwhile.
 func Neighbours(m Membership, routers []Router, asn uint32, port int) []Neighbour {
 	if !m.Self.IsValid() {
 		return nil
@@ -116,13 +118,13 @@ func Neighbours(m Membership, routers []Router, asn uint32, port int) []Neighbou
 	var all []Neighbour
 	for _, a := range m.Managers {
 		if a != m.Self {
-			all = append(all, Neighbour{Address: a, ASN: asn, Port: port})
+			all = append(all, Neighbour{Address: a, ASN: asn, Port: port, Passive: a.Less(m.Self)})
 		}
 	}
 	if m.Manager {
 		for _, a := range m.Nodes {
 			if a != m.Self && !slices.Contains(m.Managers, a) {
-				all = append(all, Neighbour{Address: a, ASN: asn, Port: port, Passive: true, Client: true})
+				all = append(all, Neighbour{Address: a, ASN: asn, Port: port, Passive: a.Less(m.Self), Client: true})
 			}
 		}
 		for _, r := range routers {

@@ -1,10 +1,8 @@
 package topology
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // Route sends a prefix to a node. Without a next hop it is a withdrawal.
@@ -76,16 +74,5 @@ func SortRoutes(routes []Route) {
 	slices.SortFunc(routes, func(a, b Route) int { return a.Prefix.Compare(b.Prefix) })
 }
 
-// NextHops counts the learnt routes by node, for people.
-func (l Learnt) NextHops() map[string]int {
-	n := map[string]int{}
-	for via := range maps.Values(l) {
-		n[via.String()]++
-	}
-	return n
-}
-
-// String is one route a line.
-func (r Route) String() string {
-	return strings.TrimSpace(r.Prefix.String() + " via " + r.Via.String())
-}
+// String is the route as the kernel shows it.
+func (r Route) String() string { return r.Prefix.String() + " via " + r.Via.String() }

@@ -176,11 +176,11 @@ func TestNeighbours(t *testing.T) {
 		want []string
 	}{
 		{"a node that knows nothing is silent", topology.Membership{}, nil},
-		{"a worker dials the managers and nobody else", topology.Membership{Self: addr("10.98.0.4"), Managers: addrs("10.98.0.1", "10.98.0.2")},
-			[]string{"10.98.0.1:1790@64512 dial", "10.98.0.2:1790@64512 dial"}},
-		{"a manager dials managers and routers, waits for workers, reflects to workers and to routers of its own AS",
-			topology.Membership{Self: addr("10.98.0.1"), Manager: true, Managers: addrs("10.98.0.2"), Nodes: addrs("10.98.0.2", "10.98.0.4")},
-			[]string{"10.0.0.1:179@64512 dial client router", "10.0.0.2:179@65001 dial router", "10.98.0.2:1790@64512 dial", "10.98.0.4:1790@64512 wait client"}},
+		{"a worker peers with the managers and nobody else", topology.Membership{Self: addr("10.98.0.4"), Managers: addrs("10.98.0.1", "10.98.0.5")},
+			[]string{"10.98.0.1:1790@64512 wait", "10.98.0.5:1790@64512 dial"}},
+		{"a manager peers with all, dials routers, reflects to workers and to routers of its own AS",
+			topology.Membership{Self: addr("10.98.0.2"), Manager: true, Managers: addrs("10.98.0.1", "10.98.0.3"), Nodes: addrs("10.98.0.1", "10.98.0.3", "10.98.0.4")},
+			[]string{"10.0.0.1:179@64512 dial client router", "10.0.0.2:179@65001 dial router", "10.98.0.1:1790@64512 wait", "10.98.0.3:1790@64512 dial", "10.98.0.4:1790@64512 dial client"}},
 		{"a router that is a node of the Swarm is a node", topology.Membership{Self: addr("10.98.0.1"), Manager: true, Nodes: addrs("10.0.0.1")},
 			[]string{"10.0.0.1:1790@64512 wait client", "10.0.0.2:179@65001 dial router"}},
 		{"nobody is a neighbour of itself", topology.Membership{Self: addr("10.98.0.1"), Manager: true, Managers: addrs("10.98.0.1"), Nodes: addrs("10.98.0.1")},
@@ -196,7 +196,7 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-func TestOfTwoManagersEachDialsAndOfManagerAndWorkerOne(t *testing.T) {
+func TestOfTwoNeighboursExactlyOneDials(t *testing.T) {
 	all := map[string]topology.Membership{
 		"10.98.0.1": {Self: addr("10.98.0.1"), Manager: true, Managers: addrs("10.98.0.2"), Nodes: addrs("10.98.0.2", "10.98.0.3")},
 		"10.98.0.2": {Self: addr("10.98.0.2"), Manager: true, Managers: addrs("10.98.0.1"), Nodes: addrs("10.98.0.1", "10.98.0.3")},
@@ -210,8 +210,8 @@ func TestOfTwoManagersEachDialsAndOfManagerAndWorkerOne(t *testing.T) {
 				t.Errorf("%s has %s as a neighbour, which does not know it", self, n)
 				continue
 			}
-			if n.Passive && back[i].Passive {
-				t.Errorf("%s and %s both wait", self, n.Address)
+			if n.Passive == back[i].Passive {
+				t.Errorf("%s and %s both dial, or both wait", self, n.Address)
 			}
 			if n.Client && back[i].Client {
 				t.Errorf("%s and %s both reflect to each other", self, n.Address)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"slices"
@@ -29,7 +30,8 @@ func ReadConfig(args []string) (Config, error) {
 	flags.StringVar(&c.Out, "out", "build/plugins", "folder for the bundles: NAME/config.json, NAME/rootfs")
 	flags.StringVar(&c.Cache, "cache", c.Cache, "folder for downloads; default is ROLLING_CACHE")
 	flags.Usage = func() {
-		fmt.Fprintf(flags.Output(), "usage: bundle [flags] [NAME ...]\nMakes the bundles of the named plugins, or of all: %s.\n", strings.Join(known(), ", "))
+		usage := "usage: bundle [flags] [NAME ...]\nMakes the bundles of the named plugins, or of all: " + strings.Join(known(), ", ") + ".\n"
+		_, _ = io.WriteString(flags.Output(), usage) // to stderr
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
