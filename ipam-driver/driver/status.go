@@ -106,7 +106,7 @@ func (d *Driver) Desk() *http.ServeMux {
 func (d *Driver) Status() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.registry(), promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, "ok") })
 	mux.HandleFunc("GET /readyz", d.readiness)
 	mux.HandleFunc("GET /debug/state", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -117,6 +117,10 @@ func (d *Driver) Status() *http.ServeMux {
 	return mux
 }
 
+func say(w http.ResponseWriter, line string) {
+	_, _ = fmt.Fprintln(w, line) // who asked has gone
+}
+
 func (d *Driver) readiness(w http.ResponseWriter, _ *http.Request) {
 	p := d.picture(false)
 	switch {
@@ -125,7 +129,7 @@ func (d *Driver) readiness(w http.ResponseWriter, _ *http.Request) {
 	case p.Ledger.Owed > 0:
 		http.Error(w, "not ready: "+p.Ledger.Last, http.StatusServiceUnavailable)
 	default:
-		fmt.Fprintln(w, "ready")
+		say(w, "ready")
 	}
 }
 
@@ -152,6 +156,6 @@ func (d *Driver) free(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("address %s does not rest here: it is free, leased, or another manager leads", a), http.StatusConflict)
 	default:
 		d.parts.Log.Warn("a rest was ended by hand", "address", a)
-		fmt.Fprintf(w, "%s is free\n", a)
+		say(w, a.String()+" is free")
 	}
 }

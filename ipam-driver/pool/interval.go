@@ -84,15 +84,6 @@ func (s *intervals) splice(i, j int, with []interval) {
 	}
 }
 
-// within are the parts of the set that lie in [first, last].
-func (s *intervals) within(first, last uint32) []interval {
-	var found []interval
-	for i := s.find(first); i < len(s.runs) && s.runs[i].first <= last; i++ {
-		found = append(found, interval{max(first, s.runs[i].first), min(last, s.runs[i].last)})
-	}
-	return found
-}
-
 // up is the lowest member at or above n that is wanted.
 func (s *intervals) up(n uint32, wanted func(uint32) bool) (uint32, bool) {
 	for i := s.find(n); i < len(s.runs); i++ {

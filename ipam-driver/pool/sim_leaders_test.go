@@ -92,7 +92,7 @@ func (s *sim) look() *View {
 	p := s.plugins[s.leader]
 	v := &View{Space: Global, Began: s.clock(p), Nodes: map[string]Node{}}
 	for _, n := range []string{"n1", "n2", "n3", "n4"} {
-		v.Nodes[n] = Node{n, s.down[n] == (time.Time{})}
+		v.Nodes[n] = Node{n, s.down[n].IsZero()}
 	}
 	for _, n := range s.networks {
 		v.Networks = append(v.Networks, Network{Key: s.terms(n.terms).Key(), Gateway: n.gateway})

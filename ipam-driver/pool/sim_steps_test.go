@@ -87,7 +87,7 @@ func (s *sim) startTask(named bool) {
 	}
 	s.judge(n, a, named)
 	task := &simTask{net: n, addr: a, node: []string{"n1", "n2", "n3"}[s.r.IntN(3)], listed: true, running: true, named: named, start: s.now}
-	for s.down[task.node] != (time.Time{}) {
+	for !s.down[task.node].IsZero() {
 		task.node = []string{"n1", "n2", "n3", "n4"}[s.r.IntN(4)]
 	}
 	s.say("task on %s has %s (named %v) of %s", task.node, a, named, n.terms.Key())
@@ -174,7 +174,7 @@ func (s *sim) unheardOf(t *simTask) bool {
 func (s *sim) stopTask() {
 	var live []*simTask
 	for _, t := range s.tasks {
-		if t.listed && t.running && slices.Contains(s.networks, t.net) && s.down[t.node] == (time.Time{}) {
+		if t.listed && t.running && slices.Contains(s.networks, t.net) && s.down[t.node].IsZero() {
 			live = append(live, t)
 		}
 	}
@@ -244,7 +244,7 @@ func (s *sim) removeNetwork() {
 // endContainer ends a container of a removed stack: in the same second its task is gone.
 func (s *sim) endContainer() {
 	for _, t := range s.tasks {
-		if t.running && !slices.Contains(s.networks, t.net) && !t.lost && s.down[t.node] == (time.Time{}) {
+		if t.running && !slices.Contains(s.networks, t.net) && !t.lost && s.down[t.node].IsZero() {
 			t.running, t.listed = false, false
 			return
 		}
