@@ -26,7 +26,7 @@ type Config struct {
 	MaxPrefixes    uint32        `env:"ROLLING_BGP_MAX_PREFIXES" envDefault:"20000"`              // of one neighbour
 	Routers        string        `env:"ROLLING_ROUTERS"`                                          // of the site: addr[:port][@asn], with commas; dialled by managers
 	Pools          string        `env:"ROLLING_POOLS"`                                            // prefixes, with commas, outside which no address is taken from a neighbour; empty: any single address
-	MetricsAddress string        `env:"ROLLING_METRICS_ADDRESS"`                                  // host:port for /metrics, besides the socket in the state's folder
+	MetricsAddress string        `env:"ROLLING_METRICS_LISTEN"`                                   // host:port for /metrics, besides the socket in the state's folder
 	LogLevel       slog.Level    `env:"ROLLING_LOG_LEVEL" envDefault:"info"`
 	IptablesNFT    string        `env:"ROLLING_IPTABLES_NFT" envDefault:"/usr/sbin/iptables-nft"`
 	IptablesLegacy string        `env:"ROLLING_IPTABLES_LEGACY" envDefault:"/usr/sbin/iptables-legacy"`
@@ -78,7 +78,7 @@ func (c *Config) Validate() error {
 	}
 	if c.MetricsAddress != "" {
 		if _, _, err := net.SplitHostPort(c.MetricsAddress); err != nil {
-			bad("ROLLING_METRICS_ADDRESS", "%w: want host:port, such as :9324", err)
+			bad("ROLLING_METRICS_LISTEN", "%w: want host:port, such as :9324", err)
 		}
 	}
 	c.readLists(bad)

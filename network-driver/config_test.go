@@ -41,14 +41,14 @@ func TestSettingsAreTaken(t *testing.T) {
 func TestAllProblemsAreNamedAtOnce(t *testing.T) {
 	_, err := read(map[string]string{
 		"ROLLING_ASN": "0", "ROLLING_BGP_PORT": "70000", "ROLLING_BGP_HOLD": "1500ms", "ROLLING_BGP_MAX_PREFIXES": "0", "ROLLING_SOCKET": "net.sock",
-		"ROLLING_STATE": "net", "ROLLING_METRICS_ADDRESS": "9324", "ROLLING_ROUTERS": "here", "ROLLING_POOLS": "10.0.0.1/8",
+		"ROLLING_STATE": "net", "ROLLING_METRICS_LISTEN": "9324", "ROLLING_ROUTERS": "here", "ROLLING_POOLS": "10.0.0.1/8",
 	})
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	for _, want := range []string{
 		"settings: 9 problems", "ROLLING_ASN: 0 is reserved", "ROLLING_BGP_PORT: 70000 is not a port", "ROLLING_BGP_HOLD: 1.5s: want whole seconds from 3s to 1m30s",
-		"ROLLING_BGP_MAX_PREFIXES: 0", `ROLLING_SOCKET: "net.sock": want an absolute path`, `ROLLING_STATE: "net"`, "ROLLING_METRICS_ADDRESS",
+		"ROLLING_BGP_MAX_PREFIXES: 0", `ROLLING_SOCKET: "net.sock": want an absolute path`, `ROLLING_STATE: "net"`, "ROLLING_METRICS_LISTEN",
 		`ROLLING_ROUTERS: router "here"`, `ROLLING_POOLS: pool "10.0.0.1/8"`,
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -141,7 +141,7 @@ func serveStatus(ctx context.Context, c Config, n *node.Node, speaker *deferred)
 	if c.MetricsAddress != "" {
 		tcp, err := net.Listen("tcp", c.MetricsAddress)
 		if err != nil {
-			return errors.Join(fmt.Errorf("ROLLING_METRICS_ADDRESS: %w", err), socket.Close())
+			return errors.Join(fmt.Errorf("ROLLING_METRICS_LISTEN: %w", err), socket.Close())
 		}
 		group.Go(func() error { return driver.Serve(ctx, tcp, pages) })
 	}

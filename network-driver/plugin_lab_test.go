@@ -368,7 +368,7 @@ func TestAPluginThatCannotServeStaysAndSaysWhy(t *testing.T) {
 	refused := "the state was written by a newer plugin"
 	lan.Eventually(t, 10*time.Second, "calls are refused with the reason", func() error {
 		if err := r.call("DeleteNetwork", network.DeleteNetworkRequest{NetworkID: net1}, nil); err == nil || !strings.Contains(err.Error(), refused) {
-			return fmt.Errorf("DeleteNetwork: %v", err)
+			return fmt.Errorf("DeleteNetwork: %w", err)
 		}
 		return nil
 	})

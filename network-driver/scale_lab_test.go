@@ -30,7 +30,13 @@ func TestFiveHundredContainersOnOneNode(t *testing.T) {
 	timed := func(name string, request any) {
 		t.Helper()
 		begun := time.Now()
-		r.must(name, request, nil)
+		err := r.call(name, request, nil)
+		for err != nil && strings.Contains(err.Error(), "the plugin is busy") { // others keep the kernel's one lock for links
+			err = r.call(name, request, nil)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
 		took[name] = append(took[name], time.Since(begun))
 	}
 	for i := 1; i <= containers; i++ {

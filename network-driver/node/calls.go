@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
@@ -98,7 +99,7 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 		if e.MTU, err = n.mtu(e); err != nil {
 			return none, err
 		}
-		e.Phase, e.Sandbox = topology.Joined, sandbox
+		e.Phase, e.Sandbox, e.HomeAt = topology.Joined, sandbox, time.Time{}
 		if err := n.commit(topology.Change{PutEndpoints: []topology.Endpoint{e}}); err != nil {
 			return none, err
 		}
@@ -123,17 +124,25 @@ func (n *Node) mtu(e topology.Endpoint) (int, error) {
 	return mtu, nil
 }
 
-// unheld refuses an address that another container on this node still has. A holder that just lost its link does not
-// count: the kernel is asked first.
+// unheld refuses an address that another container on this node still has. A holder whose link has gone, or is in no
+// container, has ended without a Leave that reached us: the kernel is asked.
 func (n *Node) unheld(e topology.Endpoint) error {
-	if _, held := n.state.Holder(e.Address, e.ID); held {
-		n.observe()
+	other, held := n.state.Holder(e.Address, e.ID)
+	if !held {
+		return nil
 	}
-	if other, held := n.state.Holder(e.Address, e.ID); held {
+	p, found, err := n.parts.Wires.Find(topology.HostEnd(other.ID))
+	if err != nil {
+		return fmt.Errorf("endpoint %s: %w", e.ID.Short(), err)
+	}
+	if found && !p.PeerHome {
 		return fmt.Errorf("endpoint %s: address %s is held by endpoint %s of network %s on this node: two leases of one address; see rolling address list",
 			e.ID.Short(), e.Address, other.ID.Short(), other.Network.Short())
 	}
-	return nil
+	if err := n.unplug(other); err != nil {
+		return err
+	}
+	return n.commit(n.state.Lose(other.ID, n.parts.Now()))
 }
 
 // clear removes a link that an earlier Join left, if its other end is not at home: the engine wants a fresh one to move.

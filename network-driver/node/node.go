@@ -65,6 +65,8 @@ const (
 	wholeEvery     = 3 // of these
 	// lostGrace: how long an endpoint whose link has gone may still get its Leave.
 	lostGrace = 10 * time.Second
+	// homeGrace: the engine moves a joined link into its container within seconds, but a disk may be slow.
+	homeGrace = 5 * time.Minute
 	// backlog of batches from the speaker.
 	backlog = 256
 )

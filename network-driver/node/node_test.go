@@ -296,6 +296,7 @@ func TestAddressesAreGuarded(t *testing.T) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
+	h.kernel.Carry(topology.HostEnd(e1.ID))
 	twin := topology.Endpoint{ID: "d40000000000000", Network: "n1", Address: e1.Address}
 	_, err = h.AddEndpoint(ctx, twin)
 	must(err)

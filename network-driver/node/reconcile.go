@@ -37,14 +37,16 @@ func (n *Node) observe() {
 		n.note("observe", err)
 		return
 	}
-	c := n.state.Observe(present, n.parts.Now(), lostGrace)
+	c := n.state.Observe(present, n.parts.Now(), topology.Graces{Lost: lostGrace, Home: homeGrace})
 	if c.Empty() {
 		n.note("observe", nil)
 		return
 	}
 	n.note("observe", n.commit(c))
 	for _, e := range c.PutEndpoints {
-		n.parts.Log.Warn("a container's link has gone without a Leave; its address is withdrawn", "endpoint", e.ID.Short(), "address", e.Address)
+		if e.Phase == topology.Lost {
+			n.parts.Log.Warn("a container's link has gone, or no container has it, without a Leave; its address is withdrawn", "endpoint", e.ID.Short(), "address", e.Address)
+		}
 	}
 	for _, id := range c.DropEndpoints {
 		n.gone.add(string(id))

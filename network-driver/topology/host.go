@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -132,25 +133,49 @@ func (s State) Pools() []netip.Prefix {
 	return slices.Compact(all)
 }
 
+// Graces are how long an endpoint may look abandoned.
+type Graces struct {
+	Lost time.Duration // its link has gone: a late Leave is understood
+	Home time.Duration // no container has its link's other end: the engine is about to move it, or took it back
+}
+
 // Observe compares the state with the links that the kernel has. A joined endpoint without a link lost it to an
-// engine or a machine that went down without a word: no Leave will come. It stays for a grace, so that a late Leave is
-// understood, and is then dropped.
-func (s State) Observe(present []Present, now time.Time, grace time.Duration) Change {
-	has := map[string]bool{}
+// engine or a machine that went down without a word: no Leave will come. It stays for a grace, and is then dropped. One
+// whose link no container takes, or that was put back when a Leave went unanswered, is lost after a longer one.
+func (s State) Observe(present []Present, now time.Time, g Graces) Change {
+	has := map[string]Present{}
 	for _, p := range present {
-		has[p.Name] = true
+		has[p.Name] = p
 	}
 	var c Change
-	for _, e := range s.Endpoints {
+	for _, id := range slices.Sorted(maps.Keys(s.Endpoints)) {
+		e := s.Endpoints[id]
+		p, there := has[HostEnd(id)]
 		switch {
-		case e.Phase == Joined && !has[HostEnd(e.ID)]:
-			e.Phase, e.LostAt = Lost, now
+		case e.Phase == Lost && now.Sub(e.LostAt) >= g.Lost:
+			c.DropEndpoints = append(c.DropEndpoints, id)
+		case e.Phase != Joined:
+		case !there, p.PeerHome && !e.HomeAt.IsZero() && now.Sub(e.HomeAt) >= g.Home:
+			c.PutEndpoints = append(c.PutEndpoints, e.lost(now))
+		case p.PeerHome && e.HomeAt.IsZero():
+			e.HomeAt = now
 			c.PutEndpoints = append(c.PutEndpoints, e)
-		case e.Phase == Lost && now.Sub(e.LostAt) >= grace:
-			c.DropEndpoints = append(c.DropEndpoints, e.ID)
+		case !p.PeerHome && !e.HomeAt.IsZero():
+			e.HomeAt = time.Time{}
+			c.PutEndpoints = append(c.PutEndpoints, e)
 		}
 	}
 	return c
+}
+
+func (e Endpoint) lost(now time.Time) Endpoint {
+	e.Phase, e.LostAt, e.HomeAt = Lost, now, time.Time{}
+	return e
+}
+
+// Lose is the change by which an endpoint is lost at once.
+func (s State) Lose(id EndpointID, now time.Time) Change {
+	return Change{PutEndpoints: []Endpoint{s.Endpoints[id].lost(now)}}
 }
 
 // Adopt rebuilds a state from the kernel alone, for a node whose file is lost: every link whose other end some

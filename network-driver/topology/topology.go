@@ -50,6 +50,8 @@ type Endpoint struct {
 	MTU     int        `json:"mtu,omitempty"`
 	Sandbox string     `json:"sandbox,omitempty"`
 	LostAt  time.Time  `json:"lostAt,omitzero"`
+	// HomeAt: since when its link's other end has been in no container.
+	HomeAt time.Time `json:"homeAt,omitzero"`
 }
 
 // State is all that the engine has told this node and not yet taken back.

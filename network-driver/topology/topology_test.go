@@ -273,11 +273,15 @@ func FuzzAlias(f *testing.F) {
 func TestObserve(t *testing.T) {
 	now := time.Date(2026, 10, 1, 9, 0, 0, 0, time.UTC)
 	e := joined("ab", "10.210.3.7")
-	lost := e
+	lost, home := e, e
 	lost.Phase, lost.LostAt = topology.Lost, now
+	home.HomeAt = now
+	forgotten := lost
+	forgotten.LostAt = now.Add(time.Minute)
 	created := e
 	created.Phase = topology.Created
 	here := []topology.Present{{Link: one(e).Links()[0]}}
+	atHome := []topology.Present{{Link: one(e).Links()[0], PeerHome: true}}
 	for _, c := range []struct {
 		name    string
 		before  topology.Endpoint
@@ -289,9 +293,13 @@ func TestObserve(t *testing.T) {
 		{"one whose link has gone is lost", e, nil, 0, topology.Change{PutEndpoints: []topology.Endpoint{lost}}},
 		{"a lost one has its grace", lost, nil, 9 * time.Second, topology.Change{}},
 		{"and is then dropped", lost, nil, 10 * time.Second, topology.Change{DropEndpoints: []topology.EndpointID{e.ID}}},
+		{"one whose link no container has yet is noted", e, atHome, 0, topology.Change{PutEndpoints: []topology.Endpoint{home}}},
+		{"the engine has its time to move it", home, atHome, 59 * time.Second, topology.Change{}},
+		{"and has moved it", home, here, time.Second, topology.Change{PutEndpoints: []topology.Endpoint{e}}},
+		{"or never will", home, atHome, time.Minute, topology.Change{PutEndpoints: []topology.Endpoint{forgotten}}},
 		{"one that never joined needs no link", created, nil, time.Hour, topology.Change{}},
 	} {
-		got := one(c.before).Observe(c.present, now.Add(c.after), 10*time.Second)
+		got := one(c.before).Observe(c.present, now.Add(c.after), topology.Graces{Lost: 10 * time.Second, Home: time.Minute})
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
