@@ -1,0 +1,159 @@
+// Package fabric reads a node's routes: from the network plugin's own page, and, while that does not answer, from the
+// kernel, which keeps them without it. It knows that page's form, and route protocol 82. It changes nothing.
+package fabric
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/rolling-swarm/rolling/internal/contract"
+	"github.com/rolling-swarm/rolling/internal/wire"
+)
+
+const (
+	// answerWithin leaves time for the kernel within the line's own limit.
+	answerWithin = 3 * time.Second
+	// maxPage bounds the plugin's page: some 60 bytes a route, 20,000 routes, and as much for the endpoints.
+	maxPage = 16 << 20
+)
+
+// Reader reads the routes of this node.
+type Reader struct {
+	client *http.Client
+	kernel func() ([]netlink.Route, error)
+}
+
+// New makes a Reader that asks the plugin on that socket: net/net.sock in Rolling's folder of state.
+func New(socket string) *Reader {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}
+	return &Reader{
+		client: &http.Client{Timeout: answerWithin, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}},
+		kernel: ofKernel,
+	}
+}
+
+// Routes reads them, sorted by prefix.
+func (r *Reader) Routes(ctx context.Context) (wire.Routes, error) {
+	page, err := r.page(ctx)
+	if err == nil {
+		return sorted(wire.Routes{Source: "plugin", Routes: page.routes()}), nil
+	}
+	have, fault := r.kernel()
+	if fault != nil {
+		return wire.Routes{}, fmt.Errorf("read the node's routes: %w", errors.Join(err, fault))
+	}
+	return sorted(wire.Routes{Source: "kernel", Routes: read(have)}), nil
+}
+
+func sorted(r wire.Routes) wire.Routes {
+	slices.SortFunc(r.Routes, func(a, b wire.Route) int { return a.Prefix.Compare(b.Prefix) })
+	return r
+}
+
+// page is what is read of the network plugin's /debug/state.
+type page struct {
+	Membership struct {
+		Self netip.Addr `json:"self"`
+	} `json:"membership"`
+	Networks []struct {
+		ID      string `json:"id"`
+		Options struct {
+			Project     string `json:"project"`
+			Environment string `json:"environment"`
+		} `json:"options"`
+	} `json:"networks"`
+	Endpoints []struct {
+		Network string     `json:"network"`
+		Address netip.Addr `json:"address"`
+		Phase   string     `json:"phase"`
+	} `json:"endpoints"`
+	Routes map[string]netip.Addr `json:"routes"` // next hop by prefix
+}
+
+func (r *Reader) page(ctx context.Context) (page, error) {
+	var p page
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://net/debug/state", nil)
+	if err != nil {
+		return p, err
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return p, fmt.Errorf("ask the network plugin: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	if resp.StatusCode != http.StatusOK {
+		return p, fmt.Errorf("ask the network plugin: it answers %s", resp.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxPage)).Decode(&p); err != nil {
+		return p, fmt.Errorf("read the network plugin's state: %w", err)
+	}
+	return p, nil
+}
+
+// joined is the phase of an endpoint whose address is announced.
+const joined = "joined"
+
+func (p page) routes() []wire.Route {
+	all := []wire.Route{}
+	for _, e := range p.Endpoints {
+		if e.Phase != joined || !e.Address.IsValid() {
+			continue
+		}
+		route := wire.Route{Prefix: netip.PrefixFrom(e.Address, e.Address.BitLen()), NextHop: p.Membership.Self, Origin: wire.Local}
+		for _, n := range p.Networks {
+			if n.ID == e.Network {
+				route.Project, route.Environment = n.Options.Project, n.Options.Environment
+			}
+		}
+		all = append(all, route)
+	}
+	for text, via := range p.Routes {
+		if prefix, err := netip.ParsePrefix(text); err == nil {
+			all = append(all, wire.Route{Prefix: prefix, NextHop: via, Origin: wire.Learnt})
+		}
+	}
+	return all
+}
+
+func ofKernel() ([]netlink.Route, error) {
+	filter := &netlink.Route{Protocol: contract.RouteProtocol, Table: unix.RT_TABLE_MAIN}
+	have, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil, fmt.Errorf("list the kernel's routes of protocol %d: %w", contract.RouteProtocol, err)
+	}
+	return have, nil
+}
+
+// read: a route with a next hop was learnt, one into a link is of this node's own container.
+func read(have []netlink.Route) []wire.Route {
+	all := []wire.Route{}
+	for _, r := range have {
+		if r.Dst == nil {
+			continue
+		}
+		address, ok := netip.AddrFromSlice(r.Dst.IP)
+		ones, _ := r.Dst.Mask.Size()
+		if !ok {
+			continue
+		}
+		route := wire.Route{Prefix: netip.PrefixFrom(address.Unmap(), ones), Origin: wire.Local}
+		if via, ok := netip.AddrFromSlice(r.Gw); ok {
+			route.NextHop, route.Origin = via.Unmap(), wire.Learnt
+		}
+		all = append(all, route)
+	}
+	return all
+}
