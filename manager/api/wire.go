@@ -1,0 +1,17 @@
+package api
+
+import "github.com/rolling-swarm/rolling/manager/engine"
+
+// What the API's answers are made of, by the names that its document has for them: a client in Go decodes into these.
+type (
+	Project     = engine.Project
+	Environment = engine.Environment
+	Service     = engine.Service
+	Release     = engine.Release
+	Plan        = engine.Plan
+	Rollout     = engine.Rollout
+	Progress    = engine.Progress
+	Event       = engine.Event
+	Node        = engine.Node
+	Lease       = engine.Address // Address is where the API is served
+)
