@@ -30,6 +30,7 @@ need-root:
 build: need-go ## the programs, static, in build/bin
 	@mkdir -p build/bin
 	go build -trimpath -ldflags '-s -w' -o build/bin/ $(PROGRAMS)
+	go build -trimpath -ldflags '-s -w' -o build/bin/rolling ./manager
 plugins: build ## the bundles of the plugins, in build/plugins
 	go run ./plugins/bundle/cmd -out build/plugins
 images: plugins ## the container images, in build/images

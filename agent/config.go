@@ -13,6 +13,7 @@ import (
 
 	"github.com/rolling-swarm/rolling/agent/bundle"
 	"github.com/rolling-swarm/rolling/agent/discovery"
+	"github.com/rolling-swarm/rolling/agent/line"
 	"github.com/rolling-swarm/rolling/agent/loader"
 )
 
@@ -27,6 +28,7 @@ type Config struct {
 	SetNet   string        `env:"ROLLING_SET_NET"`                                         // settings of rolling/net
 
 	Discovery discovery.Config // where members are registered while this node leads the Swarm
+	Line      line.Config      // to the manager
 }
 
 // A Command is what the command line asks for.
@@ -90,7 +92,7 @@ func (c Config) Validate() error {
 			problems = append(problems, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	problems = append(problems, c.Discovery.Validate())
+	problems = append(problems, c.Discovery.Validate(), c.Line.Validate())
 	return errors.Join(problems...)
 }
 

@@ -1,5 +1,6 @@
 // Command agent looks after its node: it loads, sets and upgrades Rolling's plugins, from bundles in its own image,
-// and on the Swarm's leader it keeps service discovery true. This package is the wiring: it reads the settings, makes the rooms and joins them; it decides nothing.
+// sends the real stop signal when a
+// drain is over, answers the manager, and on the Swarm's leader keeps service discovery true. This package is the wiring: it reads the settings, makes the rooms and joins them; it decides nothing.
 package main
 
 import (
@@ -18,10 +19,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rolling-swarm/rolling/agent/discovery"
+	"github.com/rolling-swarm/rolling/agent/drain"
+	drains "github.com/rolling-swarm/rolling/agent/drain/docker"
+	"github.com/rolling-swarm/rolling/agent/drain/record"
+	"github.com/rolling-swarm/rolling/agent/line"
+	engines "github.com/rolling-swarm/rolling/agent/line/docker"
+	"github.com/rolling-swarm/rolling/agent/line/fabric"
 	"github.com/rolling-swarm/rolling/agent/loader"
 	"github.com/rolling-swarm/rolling/agent/status"
 	"github.com/rolling-swarm/rolling/agent/upkeep"
 )
+
+const version = "0.1.0-dev"
 
 // loadWithin bounds `agent load`: an engine that starts may take a while to answer.
 const loadWithin = 3 * time.Minute
@@ -81,7 +90,7 @@ func command(ctx context.Context, args []string) error {
 	return run(ctx, c, plugins, log)
 }
 
-// run joins what an agent does at the same time: plugins, discovery, and the pages that show both.
+// run joins what an agent does at the same time. Drain ends last: whoever still waits for its signal gets it first.
 func run(ctx context.Context, c Config, plugins *upkeep.Upkeep, log *slog.Logger) error {
 	node, err := os.Hostname()
 	if err != nil {
@@ -91,20 +100,55 @@ func run(ctx context.Context, c Config, plugins *upkeep.Upkeep, log *slog.Logger
 	if err != nil {
 		return err
 	}
+	stops, err := drains.New(c.Engine)
+	if err != nil {
+		return err
+	}
+	defer stops.Close() //nolint:errcheck // the process ends
+	drained := drain.New(stops, record.File(filepath.Join(c.State, "agent", "drain.json")), log)
+	toManager, err := openLine(c, plugins, log)
+	if err != nil {
+		return err
+	}
 	pages := status.Pages{
 		Problems:   func() []string { return plugins.State().Problems() },
-		State:      func() any { return shown{plugins.State(), members.Report()} },
-		Collectors: []prometheus.Collector{upkeep.Metrics(plugins), discovery.Metrics(members)},
+		State:      func() any { return shown{plugins.State(), members.Report(), drained.Report(), toManager.State()} },
+		Collectors: []prometheus.Collector{upkeep.Metrics(plugins), discovery.Metrics(members), drain.Metrics(drained), line.Metrics(toManager)},
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return plugins.Run(ctx) })
 	group.Go(func() error { return members.Run(ctx) })
+	group.Go(func() error { return drained.Run(ctx) })
 	group.Go(func() error { return status.Serve(ctx, c.Socket(), pages.Handler()) })
+	if c.Line.On() {
+		group.Go(func() error { return toManager.Run(ctx) })
+	}
 	return group.Wait()
+}
+
+// openLine makes the line to the manager; without an address for it, one that is never run.
+func openLine(c Config, plugins *upkeep.Upkeep, log *slog.Logger) (*line.Line, error) {
+	if !c.Line.On() {
+		return &line.Line{}, nil
+	}
+	secret, err := os.ReadFile(c.Line.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("ROLLING_LINE_SECRET: %w: `rolling line init` makes it, and the stack file hands it over", err)
+	}
+	engine, err := engines.New(c.Engine)
+	if err != nil {
+		return nil, err
+	}
+	return line.New(c.Line, secret, line.Parts{
+		Engine: engine, Fabric: fabric.New(filepath.Join(c.State, "net", "net.sock")),
+		Health: func() []string { return plugins.State().Problems() }, Version: version, Log: log,
+	})
 }
 
 // shown is /debug/state.
 type shown struct {
 	Plugins   any `json:"plugins"`
 	Discovery any `json:"discovery"`
+	Drain     any `json:"drain"`
+	Line      any `json:"line"`
 }

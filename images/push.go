@@ -10,16 +10,27 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// An Option says how a registry is reached.
-type Option func(*http.Transport)
+// An Option says how a registry is reached, or what is different in the image there.
+type Option func(*pushing)
+
+type pushing struct {
+	transport *http.Transport
+	env       []string
+}
 
 // Dialer makes every connection to the registry with that function, for a registry that only another network sees.
 func Dialer(dial func(ctx context.Context, network, address string) (net.Conn, error)) Option {
-	return func(t *http.Transport) { t.DialContext, t.Proxy = dial, nil }
+	return func(p *pushing) { p.transport.DialContext, p.transport.Proxy = dial, nil }
+}
+
+// Env adds variables NAME=VALUE to the image's environment: the same layers, another digest.
+func Env(variables ...string) Option {
+	return func(p *pushing) { p.env = append(p.env, variables...) }
 }
 
 // Push sends the image in a tar to a registry, under a name such as 10.99.0.1:5000/orders/web:1, and returns its name by
@@ -33,7 +44,16 @@ func Push(ctx context.Context, file, to string, options ...Option) (byDigest str
 	if err != nil {
 		return "", fmt.Errorf("push %s: read it: %w: make it with `make images`", file, err)
 	}
-	if err := push(ctx, tag, image, options); err != nil {
+	p := pushing{transport: http.DefaultTransport.(*http.Transport).Clone()}
+	p.transport.ResponseHeaderTimeout = time.Minute
+	for _, o := range options {
+		o(&p)
+	}
+	defer p.transport.CloseIdleConnections()
+	if image, err = p.vary(image); err != nil {
+		return "", fmt.Errorf("push %s to %s: %w", file, to, err)
+	}
+	if err := remote.Write(tag, image, remote.WithContext(ctx), remote.WithTransport(p.transport), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
 		return "", fmt.Errorf("push %s to %s: %w", file, to, err)
 	}
 	digest, err := image.Digest()
@@ -43,12 +63,16 @@ func Push(ctx context.Context, file, to string, options ...Option) (byDigest str
 	return tag.Context().Digest(digest.String()).String(), nil
 }
 
-func push(ctx context.Context, tag name.Tag, image v1.Image, options []Option) error {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.ResponseHeaderTimeout = time.Minute
-	for _, o := range options {
-		o(transport)
+// vary gives the image with the asked environment.
+func (p pushing) vary(image v1.Image) (v1.Image, error) {
+	if len(p.env) == 0 {
+		return image, nil
 	}
-	defer transport.CloseIdleConnections()
-	return remote.Write(tag, image, remote.WithContext(ctx), remote.WithTransport(transport), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	file, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config := *file.Config.DeepCopy()
+	config.Env = append(config.Env, p.env...)
+	return mutate.Config(image, config)
 }

@@ -16,8 +16,9 @@ type Recipe func(ctx context.Context, work string) (Image, error)
 // Recipes are the images of this checkout by name. The plugins' bundles are those of an earlier `make plugins`.
 func Recipes(plugins string) map[string]Recipe {
 	return map[string]Recipe{
-		"agent":  func(ctx context.Context, work string) (Image, error) { return agent(ctx, work, plugins) },
-		"orders": orders,
+		"agent":   func(ctx context.Context, work string) (Image, error) { return agent(ctx, work, plugins) },
+		"manager": manager,
+		"orders":  orders,
 	}
 }
 
@@ -46,6 +47,20 @@ func agent(ctx context.Context, work, plugins string) (Image, error) {
 	}
 	i.Layers = append(i.Layers, layer)
 	return i, nil
+}
+
+// manager holds the binary rolling, which is also the command line: docker exec reaches it there.
+func manager(ctx context.Context, work string) (Image, error) {
+	layer, err := static(ctx, "./manager", filepath.Join(work, "rolling"), "rolling")
+	if err != nil {
+		return Image{}, fmt.Errorf("image manager: %w", err)
+	}
+	return Image{
+		Tag:        "rolling/manager:dev",
+		Layers:     []*tree.Tree{layer},
+		Entrypoint: []string{"/rolling"},
+		Command:    []string{"server"},
+	}, nil
 }
 
 func orders(ctx context.Context, work string) (Image, error) {

@@ -44,7 +44,9 @@ func products() []product {
 	return []product{
 		{"build/plugins", "plugins"},
 		{"build/bin/agent", "agent"},
+		{"build/bin/rolling", "rolling"},
 		{"build/images/agent.tar", "agent.tar"},
+		{"build/images/manager.tar", "manager.tar"},
 		{"examples/rolling/rolling-stack.yml", "rolling-stack.yml"},
 	}
 }

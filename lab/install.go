@@ -16,7 +16,9 @@ import (
 
 	"github.com/moby/moby/api/types/swarm"
 	"github.com/moby/moby/client"
+
 	"github.com/rolling-swarm/rolling/internal/contract"
+	"github.com/rolling-swarm/rolling/lab/parts"
 )
 
 const (
@@ -51,15 +53,30 @@ func (l *Lab) Install(ctx context.Context) error {
 	return l.deploy(ctx, r)
 }
 
-// settings are what the lab's network says to the programs: its router is a BGP neighbour.
-func settings(image string) []string {
-	return []string{"ROLLING_AGENT_IMAGE=" + image, "ROLLING_SET_NET=ROLLING_ROUTERS=" + routerAddr.String()}
+// settings are what the lab says to the programs: which images, that its router is a BGP neighbour, and where the parts
+// nginx and zookeeper are or will be.
+func (l *Lab) settings() ([]string, error) {
+	agent, err := l.image("agent")
+	if err != nil {
+		return nil, err
+	}
+	manager, err := l.image("manager")
+	if err != nil {
+		return nil, err
+	}
+	site := parts.Site{Router: routerAddr}
+	return []string{
+		"ROLLING_AGENT_IMAGE=" + agent, "ROLLING_MANAGER_IMAGE=" + manager,
+		"ROLLING_SET_NET=ROLLING_ROUTERS=" + routerAddr.String(),
+		"ROLLING_NGINX=" + parts.NginxDoor(site), "ROLLING_NGINX_TOKEN=" + parts.NginxToken,
+		"ROLLING_ZOOKEEPER=" + parts.ZooKeeperAddress(site),
+	}, nil
 }
 
 // loadEarly puts the plugins on nodes before they join the Swarm: a node tells Swarm of a plugin that comes
 // later only after up to 20 s.
 func (l *Lab) loadEarly(ctx context.Context, r record) error {
-	image, err := l.image()
+	env, err := l.settings()
 	if err != nil {
 		return err
 	}
@@ -69,7 +86,7 @@ func (l *Lab) loadEarly(ctx context.Context, r record) error {
 		if err != nil || in {
 			return err
 		}
-		load := append(append([]string{"env"}, settings(image)...), onNode+"/agent", "load", "--bundles", onNode+"/plugins")
+		load := append(append([]string{"env"}, env...), onNode+"/agent", "load", "--bundles", onNode+"/plugins")
 		if _, err := l.Exec(ctx, node, load...); err != nil {
 			return fmt.Errorf("load the plugins: %w", err)
 		}
@@ -89,27 +106,38 @@ func (l *Lab) inSwarm(ctx context.Context, node string) (bool, error) {
 	return in, err
 }
 
-// loadImages lays the agent's image on every node that has not this one yet.
+// loadImages lays the agent's image on every node that has not this one yet, and the manager's on the node that it is
+// bound to.
 func (l *Lab) loadImages(ctx context.Context, r record) error {
-	image, err := l.image()
+	return each(ctx, r.nodes(), func(ctx context.Context, node string) error {
+		if err := l.loadImage(ctx, node, "agent"); err != nil {
+			return err
+		}
+		if node != r.nodes()[0] {
+			return nil
+		}
+		return l.loadImage(ctx, node, "manager")
+	})
+}
+
+func (l *Lab) loadImage(ctx context.Context, node, program string) error {
+	image, err := l.image(program)
 	if err != nil {
 		return err
 	}
-	return each(ctx, r.nodes(), func(ctx context.Context, node string) error {
-		if _, err := l.Docker(ctx, node, "image", "inspect", image); err == nil {
-			return nil
-		}
-		if _, err := l.Docker(ctx, node, "load", "-q", "-i", onNode+"/agent.tar"); err != nil {
-			return fmt.Errorf("load the agent's image: %w", err)
-		}
-		_, err := l.Docker(ctx, node, "tag", agentImage+":dev", image)
-		return err
-	})
+	if _, err := l.Docker(ctx, node, "image", "inspect", image); err == nil {
+		return nil
+	}
+	if _, err := l.Docker(ctx, node, "load", "-q", "-i", onNode+"/"+program+".tar"); err != nil {
+		return fmt.Errorf("load the image of %s: %w", program, err)
+	}
+	_, err = l.Docker(ctx, node, "tag", "rolling/"+program+":dev", image)
+	return err
 }
 
 // deploy deploys the stack, and waits until all of it is at work.
 func (l *Lab) deploy(ctx context.Context, r record) error {
-	image, err := l.image()
+	env, err := l.settings()
 	if err != nil {
 		return err
 	}
@@ -117,55 +145,66 @@ func (l *Lab) deploy(ctx context.Context, r record) error {
 	if err != nil {
 		return fmt.Errorf("deploy the stack: %w", err)
 	}
-	deploy := append(append([]string{"env"}, settings(image)...), "docker", "stack", "deploy", "--resolve-image", "never", "-c", onNode+"/rolling-stack.yml", stack)
+	if _, err := l.Docker(ctx, leader, "node", "update", "--label-add", "rolling.manager=true", r.nodes()[0]); err != nil {
+		return fmt.Errorf("bind the manager to %s: %w", r.nodes()[0], err)
+	}
+	if _, err := l.Exec(ctx, leader, onNode+"/rolling", "line", "init"); err != nil {
+		return fmt.Errorf("make the line's secrets: %w", err)
+	}
+	deploy := append(append([]string{"env"}, env...), "docker", "stack", "deploy", "--resolve-image", "never", "-c", onNode+"/rolling-stack.yml", stack)
 	if _, err := l.Exec(ctx, leader, deploy...); err != nil {
 		return fmt.Errorf("deploy the stack: %w", err)
 	}
-	l.logf("stack %s deployed with %s", stack, image)
-	return l.Eventually(ctx, installWithin, "agents and plugins on every node", func() error {
-		return errors.Join(l.agentsRun(ctx, r, leader, image), l.pluginsKnown(ctx, r))
+	l.logf("stack %s deployed: %s", stack, strings.Join(env[:2], " "))
+	return l.Eventually(ctx, installWithin, "manager, agents and plugins on every node", func() error {
+		return errors.Join(l.stackRuns(ctx, r, leader), l.pluginsKnown(ctx, r))
 	})
 }
 
-const agentImage = "rolling/agent"
-
-// image is a name that changes with the image's content, so that a new build is a change to Swarm.
-func (l *Lab) image() (string, error) {
-	f, err := os.Open(l.folder("shared", "install", "agent.tar"))
+// image is a name of a program's image that changes with its content, so that a new build is a change to Swarm.
+func (l *Lab) image(program string) (string, error) {
+	f, err := os.Open(l.folder("shared", "install", program+".tar"))
 	if err != nil {
-		return "", fmt.Errorf("agent's image: %w", err)
+		return "", fmt.Errorf("image of %s: %w", program, err)
 	}
 	defer f.Close() //nolint:errcheck // read only
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("agent's image: %w", err)
+		return "", fmt.Errorf("image of %s: %w", program, err)
 	}
-	return agentImage + ":dev-" + hex.EncodeToString(h.Sum(nil))[:12], nil
+	return "rolling/" + program + ":dev-" + hex.EncodeToString(h.Sum(nil))[:12], nil
 }
 
-// agentsRun: a task with this image runs on every node for each global service of the stack.
-func (l *Lab) agentsRun(ctx context.Context, r record, manager, image string) error {
-	return l.with(manager, func(c *client.Client) error {
+// stackRuns: of the stack's global service a task with the agent's image runs on every node, and one of the manager.
+func (l *Lab) stackRuns(ctx context.Context, r record, leader string) error {
+	agent, err := l.image("agent")
+	if err != nil {
+		return err
+	}
+	manager, err := l.image("manager")
+	if err != nil {
+		return err
+	}
+	return l.with(leader, func(c *client.Client) error {
 		services, err := c.ServiceList(ctx, client.ServiceListOptions{Filters: make(client.Filters).Add("label", "com.docker.stack.namespace="+stack)})
 		if err != nil {
 			return err
 		}
-		agents := 0
+		if len(services.Items) != 2 {
+			return fmt.Errorf("stack %s has %d services, want agent and manager", stack, len(services.Items))
+		}
 		for _, s := range services.Items {
+			image, want := agent, len(r.nodes())
 			if s.Spec.Mode.Global == nil {
-				continue
+				image, want = manager, 1
 			}
-			agents++
 			tasks, err := c.TaskList(ctx, client.TaskListOptions{Filters: make(client.Filters).Add("service", s.ID)})
 			if err != nil {
 				return err
 			}
-			if err := runs(tasks.Items, image, len(r.nodes())); err != nil {
+			if err := runs(tasks.Items, image, want); err != nil {
 				return fmt.Errorf("service %s%s: %w", s.Spec.Name, story(s), err)
 			}
-		}
-		if agents == 0 {
-			return fmt.Errorf("stack %s has no global service", stack)
 		}
 		return nil
 	})

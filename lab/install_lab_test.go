@@ -37,10 +37,10 @@ func TestInstallPutsThisCheckoutOnTheSwarm(t *testing.T) {
 		t.Fatalf("%d agents run on 3 nodes", len(first))
 	}
 	t.Run("once more changes nothing", func(t *testing.T) {
-		image, err := l.image()
+		image, err := l.image("agent")
 		must(t, err)
 		must(t, l.Install(ctx))
-		if now, err := l.image(); err != nil || now != image {
+		if now, err := l.image("agent"); err != nil || now != image {
 			t.Skipf("the checkout was edited meanwhile, so this was an upgrade from %s to %s (%v)", image, now, err)
 		}
 		if again := agents(); !slices.Equal(again, first) {

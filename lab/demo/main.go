@@ -49,9 +49,10 @@ func run(ctx context.Context) error {
 	failed := prove(ctx, &proof.World{Lab: l, Root: root})
 	fmt.Printf("\n%s in %.0f s. The lab goes on; remove it with make demo-down. Look around:\n", verdict(failed), time.Since(begin).Seconds())
 	fmt.Printf(`  lab/lab status --name demo
-  lab/lab exec --name demo n1 -- docker service ps orders_web
+  lab/lab exec --name demo n1 -- docker service ps orders-production_web
   lab/lab exec --name demo router -- ip route
-  lab/lab exec --name demo router -- curl -s http://10.210.3.0:8080/
+  lab/lab exec --name demo router -- curl -s -H 'Host: orders' http://10.99.0.1/
+  lab/lab exec --name demo n1 -- sh -c 'docker exec $(docker ps -qf name=rolling_manager) /rolling plan orders production'
 `)
 	if failed > 0 {
 		return errors.New(verdict(failed))
@@ -72,7 +73,7 @@ func build(ctx context.Context) error {
 // earlier one failed: its line then says what it lacks.
 func prove(ctx context.Context, w *proof.World) int {
 	failed := 0
-	for _, p := range proof.Ground() {
+	for _, p := range append(proof.Ground(), proof.Release()...) {
 		if ctx.Err() != nil {
 			return failed + 1
 		}

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -13,7 +14,17 @@ import (
 func TestGroundHoldsFromDeployToPowerLossAndBack(t *testing.T) {
 	w := world(t, lab.Up(t, lab.Options{Managers: 3, Install: true}))
 	ctx := within(t, 15*time.Minute)
-	for _, p := range proof.Ground() {
+	prove(t, ctx, w, proof.Ground())
+}
+
+func TestOneReleaseGoesThroughGatesRolloutsAndFaults(t *testing.T) {
+	w := world(t, lab.Up(t, lab.Options{Managers: 3, Install: true}))
+	prove(t, within(t, 20*time.Minute), w, proof.Release())
+}
+
+func prove(t *testing.T, ctx context.Context, w *proof.World, proofs []proof.Proof) {
+	t.Helper()
+	for _, p := range proofs {
 		if !t.Run(p.Title, func(t *testing.T) {
 			seen, err := p.Run(ctx, w)
 			if err != nil {

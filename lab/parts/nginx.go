@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rolling-swarm/rolling/agent/nginx/lua"
+	"github.com/rolling-swarm/rolling/examples/gateway"
 )
 
 // NginxToken is what the agent shows at the door of the part nginx.
@@ -55,7 +56,7 @@ while kill -0 $u 2>/dev/null; do wait $u; done`
 
 // nginxConfig fits the example to the lab: our folder, the router's address, any upstream, a token at the door.
 func nginxConfig(s Site) (string, error) {
-	text := lua.Example
+	text := gateway.Config
 	for _, c := range []struct{ example, lab string }{
 		{"user www-data;", "user root;"},
 		{"worker_processes auto;", "worker_processes 2;"},

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A View is what every witness says of addresses at one moment: the kernel and the engine of each node, Swarm's
@@ -26,8 +27,9 @@ type Container struct {
 
 // A Task is one that Swarm wants running and says is running.
 type Task struct {
-	ID, Node  string
-	Addresses []netip.Addr
+	ID, Node, Service string
+	Addresses         []netip.Addr
+	Since             time.Time // when Swarm called it running, which is healthy where there is a health check
 }
 
 // Disagreements compares the witnesses and returns one sentence a contradiction: an address with two owners, an

@@ -9,14 +9,26 @@ import (
 	"strings"
 
 	"github.com/rolling-swarm/rolling/images"
+	"github.com/rolling-swarm/rolling/lab"
 )
 
 // pushOrders pushes the image of examples/orders from build/images to the lab's registry and returns its name by digest.
 func (w *World) pushOrders(ctx context.Context) (string, error) {
-	repository := w.Lab.Address("router").String() + ":5000/orders/web"
-	ref, err := images.Push(ctx, filepath.Join(w.Root, "build/images/orders.tar"), repository+":demo", images.Dialer(w.Lab.DialContext("router")))
+	ref, err := images.Push(ctx, filepath.Join(w.Root, "build/images/orders.tar"), w.repository()+":demo", images.Dialer(w.Lab.DialContext("router")))
 	if err != nil {
-		return "", fmt.Errorf("push %s: %w", repository, err)
+		return "", fmt.Errorf("push %s: %w", w.repository(), err)
+	}
+	return ref, nil
+}
+
+// repository is where the lab's registry keeps orders.
+func (w *World) repository() string { return w.Lab.Address(lab.Router).String() + ":5000/orders/web" }
+
+// pushVariant pushes orders with another environment variable in its image, so that it is another digest, under a tag.
+func (w *World) pushVariant(ctx context.Context, tag, variable string) (byDigest string, err error) {
+	ref, err := images.Push(ctx, filepath.Join(w.Root, "build/images/orders.tar"), w.repository()+":"+tag, images.Dialer(w.Lab.DialContext(lab.Router)), images.Env(variable))
+	if err != nil {
+		return "", fmt.Errorf("push orders with %s: %w", variable, err)
 	}
 	return ref, nil
 }

@@ -87,6 +87,14 @@ func (w *World) tasks(ctx context.Context, node string) ([]Task, error) {
 		if err != nil {
 			return err
 		}
+		services, err := c.ServiceList(ctx, client.ServiceListOptions{})
+		if err != nil {
+			return fmt.Errorf("services from %s: %w", node, err)
+		}
+		called := map[string]string{}
+		for _, s := range services.Items {
+			called[s.ID] = s.Spec.Name
+		}
 		all, err := c.TaskList(ctx, client.TaskListOptions{})
 		if err != nil {
 			return fmt.Errorf("tasks from %s: %w", node, err)
@@ -96,7 +104,7 @@ func (w *World) tasks(ctx context.Context, node string) ([]Task, error) {
 			if t.Status.State != swarm.TaskStateRunning || t.DesiredState != swarm.TaskStateRunning || len(addresses) == 0 || !w.Lab.On(names[t.NodeID]) {
 				continue
 			}
-			found = append(found, Task{ID: t.ID, Node: names[t.NodeID], Addresses: addresses})
+			found = append(found, Task{ID: t.ID, Node: names[t.NodeID], Service: called[t.ServiceID], Addresses: addresses, Since: t.Status.Timestamp})
 		}
 		return nil
 	})

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"net/url"
 	"time"
+
+	"github.com/rolling-swarm/rolling/lab/parts"
 )
 
 const ordersService = "orders_web"
@@ -51,4 +53,24 @@ func (w *World) ask(ctx context.Context, to netip.Addr, path string) (answer, er
 // askThrough has one instance ask another, and returns what the other said.
 func (w *World) askThrough(ctx context.Context, through, to netip.Addr) (answer, error) {
 	return w.ask(ctx, through, "/peer?url="+url.QueryEscape(fmt.Sprintf("http://%s:8080/", to)))
+}
+
+// getFromRouter fetches a page from the router's network, with the token of the lab's nginx.
+func (w *World) getFromRouter(ctx context.Context, target string) (string, error) {
+	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: w.Lab.DialContext("router"), DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+parts.NginxToken)
+	resp, err := c.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: %s: %s", target, resp.Status, body)
+	}
+	return string(body), err
 }

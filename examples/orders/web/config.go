@@ -21,6 +21,8 @@ type Config struct {
 	Release string `env:"RELEASE"`
 	// Drain is how long requests may go on after the stop signal. It is shorter than the stack's stop_grace_period.
 	Drain time.Duration `env:"DRAIN" envDefault:"8s"`
+	// Sick makes the health check fail for ever, to show what becomes of a release that never gets healthy.
+	Sick bool `env:"SICK"`
 	// PeerTimeout bounds the request that /peer makes.
 	PeerTimeout time.Duration `env:"PEER_TIMEOUT" envDefault:"3s"`
 

@@ -28,7 +28,13 @@ const peerLimit = 1 << 20
 func routes(config Config, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, who(config, r)) })
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if config.Sick {
+			problem(w, http.StatusServiceUnavailable, "SICK is set")
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
 	mux.HandleFunc("GET /peer", func(w http.ResponseWriter, r *http.Request) { peer(w, r, config.PeerTimeout) })
 	return logged(mux, log)
 }
