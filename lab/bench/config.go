@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/rolling-swarm/rolling/lab/bench/address"
+	"github.com/rolling-swarm/rolling/lab/bench/network"
+)
+
+// Config is what to measure, and how much of it.
+type Config struct {
+	Groups  []string // of groups(); empty: all
+	Lab     string   // its name; a lab of that name is removed first
+	Out     string   // file for the lines of JSON
+	Network network.Settings
+	Address address.Settings
+}
+
+func groups() []string { return []string{"net", "ipam"} }
+
+// readConfig reads flags and the names of groups.
+func readConfig(args []string, to io.Writer) (Config, error) {
+	var c Config
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(to)
+	f.Usage = func() {
+		_, _ = fmt.Fprintf(to, "bench [flags] [%s]...: no name means all\n", strings.Join(groups(), "|"))
+		f.PrintDefaults()
+	}
+	f.StringVar(&c.Lab, "lab", "bench", "name of the lab that is made and removed")
+	f.StringVar(&c.Out, "out", "build/bench.jsonl", "file for the figures, one JSON object a line")
+	f.IntVar(&c.Network.Rounds, "rounds", 60, "net: rounds of each path, on one CPU and on two")
+	f.IntVar(&c.Network.Chunk, "chunk", 64, "net: MiB sent a round")
+	f.IntVar(&c.Network.Pings, "pings", 300, "net: round trips a round")
+	f.StringVar(&c.Network.Congestion, "congestion", "cubic", "net: TCP's congestion control")
+	f.IntVar(&c.Network.Starts, "starts", 20, "net: pairs of task starts")
+	f.IntVar(&c.Network.Changes, "changes", 15, "net: containers killed and replaced while routes are watched")
+	f.IntVar(&c.Address.Repeats, "repeats", 5, "ipam: runs of each Go benchmark")
+	f.IntVar(&c.Address.Calls, "calls", 500, "ipam: calls to the plugin's socket")
+	f.IntVar(&c.Address.Tasks, "tasks", 60, "ipam: tasks of the service whose start is timed")
+	f.IntVar(&c.Address.Asked, "asked", 300, "ipam: tasks that get an address and no node")
+	f.IntVar(&c.Address.Pairs, "pairs", 3, "ipam: pairs of services, ours and Docker's")
+	if err := f.Parse(args); err != nil {
+		return c, err
+	}
+	c.Groups = f.Args()
+	if len(c.Groups) == 0 {
+		c.Groups = groups()
+	}
+	return c, c.Validate()
+}
+
+// Validate reports all problems at once.
+func (c Config) Validate() error {
+	var problems []error
+	for _, g := range c.Groups {
+		if !slices.Contains(groups(), g) {
+			problems = append(problems, fmt.Errorf("%q is no group of benchmarks: there are %s", g, strings.Join(groups(), ", ")))
+		}
+	}
+	for _, n := range []struct {
+		flag  string
+		value int
+	}{
+		{"rounds", c.Network.Rounds}, {"chunk", c.Network.Chunk}, {"pings", c.Network.Pings}, {"starts", c.Network.Starts}, {"changes", c.Network.Changes},
+		{"repeats", c.Address.Repeats}, {"calls", c.Address.Calls}, {"tasks", c.Address.Tasks}, {"asked", c.Address.Asked}, {"pairs", c.Address.Pairs},
+	} {
+		if n.value < 1 {
+			problems = append(problems, fmt.Errorf("-%s %d: want 1 or more", n.flag, n.value))
+		}
+	}
+	if c.Out == "" {
+		problems = append(problems, errors.New("-out is empty: want a file for the figures"))
+	}
+	return errors.Join(problems...)
+}
