@@ -13,6 +13,9 @@ PROGRAMS := ./agent ./ipam-driver ./network-driver
 RUN ?= .
 # The packages that hold tests for real kernels, engines and parts; the others need Go alone.
 LAB_TESTS = $(shell grep -rl --include='*_test.go' '^//go:build lab' . | xargs -rn1 dirname | sort -u)
+LONG_TESTS = $(shell grep -rl --include='*_test.go' '^//go:build lab && long' . | xargs -rn1 dirname | sort -u)
+# What tests in network namespaces run of Debian's; what a lab needs, it installs by itself.
+TEST_PACKAGES := bird2 iproute2 iptables iputils-ping nftables procps util-linux
 
 .PHONY: help
 help: ## list the targets
@@ -57,7 +60,14 @@ test-unit: need-go ## the tests that need Go alone
 	go vet -tags lab ./...
 	go test -run '$(RUN)' ./...
 test-lab: need-go need-root ## the tests that need root: real kernels, engines, Swarms
+	lab/lab need $(TEST_PACKAGES)
 	go test -tags lab -p 1 -timeout 30m -run '$(RUN)' $(LAB_TESTS)
+
+.PHONY: test-long
+test-long: need-go need-root ## the slow rounds that every test run need not pay for
+	lab/lab need $(TEST_PACKAGES)
+	go test ./ipam-driver/pool -run SimulationOf -sim.steps=5000000 -timeout 60m
+	go test -tags lab,long -p 1 -timeout 60m -run '$(RUN)' $(LONG_TESTS)
 
 .PHONY: fuzz bench lint clean
 FUZZTIME ?= 30s
@@ -67,7 +77,7 @@ fuzz: need-go ## every parser, FUZZTIME (30s) each
 # BENCH narrows to groups of figures: make bench BENCH=net; BENCHFLAGS are those of lab/bench: BENCHFLAGS='-rounds 200 -tasks 300'
 BENCH ?=
 BENCHFLAGS ?=
-bench: need-go need-root ## the figures, each beside its peer, as a table and in build/bench.jsonl; BENCH=net or ipam
+bench: need-go need-root ## the figures, each beside its peer, as a table and in build/bench.jsonl; BENCH=net, ipam, rollout or manager
 	@mkdir -p build/bin
 	go build -o build/bin/bench ./lab/bench
 	build/bin/bench $(BENCHFLAGS) $(BENCH)

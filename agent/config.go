@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -60,7 +61,7 @@ func ReadConfig(args []string) (Command, Config, error) {
 		return "", c, fmt.Errorf("%w: no command\n%s", errUsage, usage)
 	}
 	flags := flag.NewFlagSet("agent "+args[0], flag.ContinueOnError)
-	flags.Usage = func() {} // the caller prints ours with the error
+	flags.SetOutput(io.Discard) // the caller prints our usage with the error
 	command := Command(args[0])
 	switch command {
 	case Load:

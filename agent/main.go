@@ -115,6 +115,7 @@ func run(ctx context.Context, c Config, plugins *upkeep.Upkeep, log *slog.Logger
 		State:      func() any { return shown{plugins.State(), members.Report(), drained.Report(), toManager.State()} },
 		Collectors: []prometheus.Collector{upkeep.Metrics(plugins), discovery.Metrics(members), drain.Metrics(drained), line.Metrics(toManager)},
 	}
+	asked := ctx
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return plugins.Run(ctx) })
 	group.Go(func() error { return members.Run(ctx) })
@@ -123,7 +124,10 @@ func run(ctx context.Context, c Config, plugins *upkeep.Upkeep, log *slog.Logger
 	if c.Line.On() {
 		group.Go(func() error { return toManager.Run(ctx) })
 	}
-	return group.Wait()
+	if err := group.Wait(); asked.Err() == nil || !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil // it was told to end, and all of it has
 }
 
 // openLine makes the line to the manager; without an address for it, one that is never run.

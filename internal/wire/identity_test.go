@@ -36,7 +36,7 @@ func TestASecretThatIsNoneIsRefusedWithoutBeingShown(t *testing.T) {
 }
 
 func FuzzParseIdentity(f *testing.F) {
-	f.Add([]byte(generation(f, time.Now()).Agent))
+	f.Add(generation(f, time.Now()).Agent)
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if i, err := wire.ParseIdentity(text); err == nil && i.Ends().IsZero() {

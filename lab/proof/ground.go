@@ -211,6 +211,8 @@ func leaderLosesPower(ctx context.Context, w *World) (string, error) {
 	}
 	w.lost = leader
 	dark := time.Now()
+	withdrawn := make(chan withdrawal, 1)
+	go func() { withdrawn <- w.withdrawn(ctx, dark, before, leader) }()
 	next := ""
 	if err := eventually(ctx, time.Minute, "another leader", func(ctx context.Context) (err error) {
 		if next, err = w.Lab.Leader(ctx); err == nil && next == leader {
@@ -231,14 +233,14 @@ func leaderLosesPower(ctx context.Context, w *World) (string, error) {
 	if err := kept(before, after, leader); err != nil {
 		return "", err
 	}
-	withdrawn, err := w.withdrawal(ctx, dark, before, leader)
-	if err != nil {
-		return "", err
+	gone := <-withdrawn
+	if gone.err != nil {
+		return "", gone.err
 	}
 	if _, err := w.Agree(ctx, 30*time.Second); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s leads after %.1f s, scaled to 6, surviving addresses unchanged, all unique; routes of %s withdrawn after %.1f s", next, led.Seconds(), leader, withdrawn.Seconds()), nil
+	return fmt.Sprintf("%s leads after %.1f s, scaled to 6, surviving addresses unchanged, all unique; routes of %s withdrawn after %.1f s", next, led.Seconds(), leader, gone.after.Seconds()), nil
 }
 
 // kept checks that every task that survived has the address it had, and that no address has two owners.
@@ -268,8 +270,14 @@ func kept(before, after []Task, dead string) error {
 	return nil
 }
 
-// withdrawal waits until the router has no route left through the dead node.
-func (w *World) withdrawal(ctx context.Context, dark time.Time, before []Task, dead string) (time.Duration, error) {
+// A withdrawal is how long the router kept routes through a dead node.
+type withdrawal struct {
+	after time.Duration
+	err   error
+}
+
+// withdrawn waits until the router has no route left through the dead node.
+func (w *World) withdrawn(ctx context.Context, dark time.Time, before []Task, dead string) withdrawal {
 	err := eventually(ctx, time.Minute, "routes of the dead node withdrawn", func(ctx context.Context) error {
 		routes, err := w.Lab.Routes(ctx)
 		if err != nil {
@@ -282,7 +290,7 @@ func (w *World) withdrawal(ctx context.Context, dark time.Time, before []Task, d
 		}
 		return nil
 	})
-	return time.Since(dark), err
+	return withdrawal{time.Since(dark), err}
 }
 
 func nodeComesBack(ctx context.Context, w *World) (string, error) {
@@ -359,14 +367,14 @@ func pluginsKilled(ctx context.Context, w *World) (string, error) {
 			continue
 		}
 		for plugin, program := range map[string]string{"net": "network-driver", "ipam": "ipam-driver"} {
-			gap, answers, err := w.silence(ctx, victim.Engine[0], func() error { return w.killPlugin(ctx, victim.Node, program) })
+			q, err := w.silence(ctx, victim.Engine[0], func() error { return w.killPlugin(ctx, victim.Node, program) })
 			if err != nil {
 				return "", err
 			}
-			if gap > time.Second {
-				return "", fmt.Errorf("%s killed on %s: %s was silent for %s (%d answers)", program, victim.Node, victim.Engine[0], gap, answers)
+			if q.longest > time.Second {
+				return "", fmt.Errorf("%s killed on %s: %s was silent for %s (%d answers)", program, victim.Node, victim.Engine[0], q.longest, q.answers)
 			}
-			worst[plugin] = max(worst[plugin], gap)
+			worst[plugin] = max(worst[plugin], q.longest)
 		}
 		if len(worst) == 2 && victim.Node != leader {
 			break

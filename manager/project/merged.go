@@ -134,7 +134,7 @@ func (w *walk) pool(env *Environment, name, at string) {
 	case len(config) == 1 && env.Option(name, contract.Range) != "":
 		p, err := netip.ParsePrefix(config[0].Subnet)
 		first, last, errRange := ParseRange(env.Option(name, contract.Range))
-		if err == nil && errRange == nil && !(p.Contains(first) && p.Contains(last)) {
+		if err == nil && errRange == nil && (!p.Contains(first) || !p.Contains(last)) {
 			w.say(at+".x-rolling.range", "%s-%s: not inside the subnet %s", first, last, p)
 		}
 	}

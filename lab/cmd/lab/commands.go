@@ -37,7 +37,7 @@ func root() *cobra.Command {
 	config, err := lab.ReadConfig()
 	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return err }
 	cmd.PersistentFlags().StringVar(&c.name, "name", config.Name, "which lab (also LAB_NAME)")
-	cmd.AddCommand(c.up(), c.down(), c.install(), c.status(), c.logs(), c.exec(), c.docker(), c.part(), c.relay(), c.serveRelay(), doctor())
+	cmd.AddCommand(c.up(), c.down(), c.install(), c.status(), c.logs(), c.exec(), c.docker(), c.part(), c.relay(), c.serveRelay(), c.need(), doctor())
 	cmd.AddCommand(
 		c.onNode("kill NODE", "power loss: silence on the cable, every process gone, the disk stays", (*lab.Lab).Kill),
 		c.onNode("start NODE", "boot a node that is off", (*lab.Lab).Start),
@@ -46,6 +46,12 @@ func root() *cobra.Command {
 		c.onNode("crash NODE", "kill the node's engine; it comes back after a second", (*lab.Lab).KillEngine),
 		c.partition(), c.heal(), c.slow())
 	return cmd
+}
+
+// need is for make: tests that use a program of Debian's by themselves name its package there.
+func (c *cli) need() *cobra.Command {
+	return &cobra.Command{Use: "need PACKAGE...", Short: "install Debian packages that are missing, without starting their services", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.open().Need(cmd.Context(), args...) }}
 }
 
 func like(names []string) string {
