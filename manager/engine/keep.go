@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -57,13 +58,37 @@ func (e *Engine) parse(p store.Project) (*project.Project, error) {
 	if err != nil {
 		return nil, invalid(err)
 	}
+	e.keepParsed(p.Version, parsed)
+	return parsed, nil
+}
+
+func (e *Engine) keepParsed(version uint64, parsed *project.Project) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.parsed) > keptParsed {
 		clear(e.parsed)
 	}
-	e.parsed[p.Version] = parsed
-	return parsed, nil
+	e.parsed[version] = parsed
+}
+
+// warm parses all projects once, so that the first who lists them need not wait: a file takes some milliseconds.
+func (e *Engine) warm(ctx context.Context) {
+	var all []store.Project
+	err := e.options.Store.View(func(tx store.Tx) (err error) {
+		all, err = store.Projects(tx)
+		return err
+	})
+	for _, p := range all {
+		if ctx.Err() != nil {
+			return
+		}
+		if _, err := e.parse(p); err != nil {
+			e.options.Log.Warn("a project file that was good once is refused now: apply it again", "project", p.Name, "err", err)
+		}
+	}
+	if err != nil {
+		e.options.Log.Error("the projects cannot be read", "err", err)
+	}
 }
 
 // keptParsed bounds the memory for parsed files.

@@ -40,6 +40,9 @@ func (e *Engine) ApplyProject(_ context.Context, o Apply) (Project, error) {
 	if err := e.update(write); err != nil && !errors.Is(err, errDry) {
 		return Project{}, kept(err)
 	}
+	if changed && !o.DryRun {
+		e.keepParsed(p.Version, parsed)
+	}
 	var view Project
 	err = e.options.Store.View(func(tx store.Tx) error {
 		view, err = e.viewOf(tx, p, parsed)

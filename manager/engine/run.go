@@ -24,6 +24,7 @@ const again = time.Second
 func (e *Engine) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
+	all.Go(func() { e.warm(ctx) })
 	for first := true; ; first = false {
 		left := first // by an earlier manager
 		var found []store.Rollout

@@ -114,6 +114,10 @@ func (f *differ) planNetworks() {
 			f.taken(object, has.Spec.Labels)
 			continue
 		}
+		if d := has.Spec.DriverConfiguration; d == nil || d.Name == "" {
+			f.block(object, "its drivers have not taken it: the log of the leader's engine says why; remove it, or wait if it was made just now")
+			continue
+		}
 		if changes := networkChanges(want, has.Spec); len(changes) > 0 {
 			var texts []string
 			for _, c := range changes {

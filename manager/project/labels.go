@@ -22,6 +22,7 @@ const stackNamespace = "com.docker.stack.namespace"
 var (
 	zkPattern      = regexp.MustCompile(`^(/[!-.0-~]+)+:[0-9]{1,5}$`) // what ZooKeeper takes: printable, no empty part
 	nginxPattern   = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}:[0-9]{1,5}$`)
+	probePattern   = regexp.MustCompile(`^[0-9]{1,5}(/[!-~]*)?$`)
 	allowedPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(:[0-9]{1,5})?$`)
 )
 
@@ -32,6 +33,7 @@ var userLabels = map[string]func(string) string{
 	contract.DiscoveryWeight:    weight,
 	contract.AllowFrom:          allowed,
 	contract.Drain:              drainTime,
+	contract.Probe:              probe,
 }
 
 func endpoint(want string, pattern *regexp.Regexp) func(string) string {
@@ -75,6 +77,15 @@ func allowed(s string) string {
 func drainTime(s string) string {
 	if d, err := time.ParseDuration(s); err != nil || d <= 0 || d > MaxStop {
 		return fmt.Sprintf(`%q: want a duration such as "20s", at most %s`, s, MaxStop)
+	}
+	return ""
+}
+
+// probe is a port of the container and the path that has to answer before a task counts as healthy.
+func probe(s string) string {
+	port, _, _ := strings.Cut(s, "/")
+	if n, _ := strconv.Atoi(port); !probePattern.MatchString(s) || n < 1 || n > 65535 {
+		return fmt.Sprintf("%q: want PORT or PORT/PATH", s)
 	}
 	return ""
 }
