@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/rolling-swarm/rolling/lab/bench/address"
+	"github.com/rolling-swarm/rolling/lab/bench/manager"
 	"github.com/rolling-swarm/rolling/lab/bench/network"
+	"github.com/rolling-swarm/rolling/lab/bench/rollout"
 )
 
 // Config is what to measure, and how much of it.
@@ -19,9 +21,11 @@ type Config struct {
 	Out     string   // file for the lines of JSON
 	Network network.Settings
 	Address address.Settings
+	Rollout rollout.Settings
+	Manager manager.Settings
 }
 
-func groups() []string { return []string{"net", "ipam"} }
+func groups() []string { return []string{"net", "ipam", "rollout", "manager"} }
 
 // readConfig reads flags and the names of groups.
 func readConfig(args []string, to io.Writer) (Config, error) {
@@ -45,6 +49,11 @@ func readConfig(args []string, to io.Writer) (Config, error) {
 	f.IntVar(&c.Address.Tasks, "tasks", 60, "ipam: tasks of the service whose start is timed")
 	f.IntVar(&c.Address.Asked, "asked", 300, "ipam: tasks that get an address and no node")
 	f.IntVar(&c.Address.Pairs, "pairs", 3, "ipam: pairs of services, ours and Docker's")
+	f.IntVar(&c.Rollout.Pairs, "rollouts", 6, "rollout: pairs of rollouts, ours and Docker's")
+	f.IntVar(&c.Manager.Plans, "plans", 200, "manager: plans asked for")
+	f.IntVar(&c.Manager.Projects, "projects", manager.LargestList, "manager: projects of the list")
+	f.IntVar(&c.Manager.Lists, "lists", 50, "manager: lists asked for")
+	f.IntVar(&c.Manager.Repeats, "writes", 5, "manager: runs of the store's Go benchmark")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
@@ -69,10 +78,14 @@ func (c Config) Validate() error {
 	}{
 		{"rounds", c.Network.Rounds}, {"chunk", c.Network.Chunk}, {"pings", c.Network.Pings}, {"starts", c.Network.Starts}, {"changes", c.Network.Changes},
 		{"repeats", c.Address.Repeats}, {"calls", c.Address.Calls}, {"tasks", c.Address.Tasks}, {"asked", c.Address.Asked}, {"pairs", c.Address.Pairs},
+		{"rollouts", c.Rollout.Pairs}, {"plans", c.Manager.Plans}, {"projects", c.Manager.Projects}, {"lists", c.Manager.Lists}, {"writes", c.Manager.Repeats},
 	} {
 		if n.value < 1 {
 			problems = append(problems, fmt.Errorf("-%s %d: want 1 or more", n.flag, n.value))
 		}
+	}
+	if c.Manager.Projects > manager.LargestList {
+		problems = append(problems, fmt.Errorf("-projects %d: want %d or fewer, which is one page", c.Manager.Projects, manager.LargestList))
 	}
 	if c.Out == "" {
 		problems = append(problems, errors.New("-out is empty: want a file for the figures"))

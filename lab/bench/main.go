@@ -23,8 +23,11 @@ import (
 	"github.com/rolling-swarm/rolling/lab"
 	"github.com/rolling-swarm/rolling/lab/bench/address"
 	"github.com/rolling-swarm/rolling/lab/bench/figure"
+	"github.com/rolling-swarm/rolling/lab/bench/manager"
 	"github.com/rolling-swarm/rolling/lab/bench/network"
+	"github.com/rolling-swarm/rolling/lab/bench/orders"
 	"github.com/rolling-swarm/rolling/lab/bench/pair"
+	"github.com/rolling-swarm/rolling/lab/bench/rollout"
 	"github.com/rolling-swarm/rolling/lab/bench/site"
 )
 
@@ -59,6 +62,7 @@ func run(ctx context.Context, c Config) (err error) {
 	if c.Address.Root, err = lab.Checkout(); err != nil {
 		return err
 	}
+	c.Manager.Root = c.Address.Root
 	begun := time.Now()
 	s, err := site.Up(ctx, c.Lab, say)
 	if err != nil {
@@ -84,16 +88,22 @@ func run(ctx context.Context, c Config) (err error) {
 func measure(ctx context.Context, s *site.Site, c Config) ([]figure.Figure, error) {
 	var figures []figure.Figure
 	var errs []error
+	project := orders.New(s, c.Address.Root)
 	// net is the last of all: it costs a node its power.
 	for _, g := range []struct {
 		name string
 		take func() ([]figure.Figure, error)
 	}{
 		{"ipam", func() ([]figure.Figure, error) { return address.Measure(ctx, s, c.Address) }},
+		{"rollout", func() ([]figure.Figure, error) { return rollout.Measure(ctx, project, c.Rollout) }},
+		{"manager", func() ([]figure.Figure, error) { return manager.Measure(ctx, project, c.Manager) }},
 		{"net", func() ([]figure.Figure, error) { return network.Measure(ctx, s, c.Network) }},
 	} {
 		if !slices.Contains(c.Groups, g.name) || ctx.Err() != nil {
 			continue
+		}
+		if g.name == "net" {
+			errs = append(errs, project.Clear(ctx))
 		}
 		got, err := g.take()
 		figures, errs = append(figures, got...), append(errs, err)
