@@ -48,6 +48,7 @@ func products() []product {
 		{"build/images/agent.tar", "agent.tar"},
 		{"build/images/manager.tar", "manager.tar"},
 		{"examples/rolling/rolling-stack.yml", "rolling-stack.yml"},
+		{"examples/rolling/nginx.yml", "nginx.yml"},
 	}
 }
 

@@ -67,27 +67,25 @@ func (l *Lab) settings() ([]string, error) {
 	site := parts.Site{Router: routerAddr}
 	return []string{
 		"ROLLING_AGENT_IMAGE=" + agent, "ROLLING_MANAGER_IMAGE=" + manager,
-		"ROLLING_SET_NET=ROLLING_ROUTERS=" + routerAddr.String(),
-		"ROLLING_NGINX=" + parts.NginxDoor(site), "ROLLING_NGINX_TOKEN=" + parts.NginxToken,
+		pluginSettings(),
+		"ROLLING_NGINX=" + parts.NginxDoor(site),
 		"ROLLING_ZOOKEEPER=" + parts.ZooKeeperAddress(site),
 	}, nil
 }
 
+// pluginSettings tells rolling/net of the router.
+func pluginSettings() string { return "ROLLING_SET_NET=ROLLING_ROUTERS=" + routerAddr.String() }
+
 // loadEarly puts the plugins on nodes before they join the Swarm: a node tells Swarm of a plugin that comes
 // later only after up to 20 s.
 func (l *Lab) loadEarly(ctx context.Context, r record) error {
-	env, err := l.settings()
-	if err != nil {
-		return err
-	}
 	started := time.Now()
-	err = each(ctx, r.nodes(), func(ctx context.Context, node string) error {
+	err := each(ctx, r.nodes(), func(ctx context.Context, node string) error {
 		in, err := l.inSwarm(ctx, node)
 		if err != nil || in {
 			return err
 		}
-		load := append(append([]string{"env"}, env...), onNode+"/agent", "load", "--bundles", onNode+"/plugins")
-		if _, err := l.Exec(ctx, node, load...); err != nil {
+		if _, err := l.Exec(ctx, node, "env", pluginSettings(), onNode+"/agent", "load", "--bundles", onNode+"/plugins"); err != nil {
 			return fmt.Errorf("load the plugins: %w", err)
 		}
 		return nil
@@ -104,6 +102,12 @@ func (l *Lab) inSwarm(ctx context.Context, node string) (bool, error) {
 		return err
 	})
 	return in, err
+}
+
+// installed says that an earlier run has staged images here.
+func (l *Lab) installed() bool {
+	_, err := os.Stat(l.folder("shared", "install", "agent.tar"))
+	return err == nil
 }
 
 // loadImages lays the agent's image on every node that has not this one yet, and the manager's on the node that it is
@@ -151,7 +155,11 @@ func (l *Lab) deploy(ctx context.Context, r record) error {
 	if _, err := l.Exec(ctx, leader, onNode+"/rolling", "line", "init"); err != nil {
 		return fmt.Errorf("make the line's secrets: %w", err)
 	}
-	deploy := append(append([]string{"env"}, env...), "docker", "stack", "deploy", "--resolve-image", "never", "-c", onNode+"/rolling-stack.yml", stack)
+	if err := l.makeNginxToken(ctx, leader); err != nil {
+		return err
+	}
+	deploy := append(append([]string{"env"}, env...), "docker", "stack", "deploy", "--resolve-image", "never",
+		"-c", onNode+"/rolling-stack.yml", "-c", onNode+"/nginx.yml", stack)
 	if _, err := l.Exec(ctx, leader, deploy...); err != nil {
 		return fmt.Errorf("deploy the stack: %w", err)
 	}
@@ -159,6 +167,20 @@ func (l *Lab) deploy(ctx context.Context, r record) error {
 	return l.Eventually(ctx, installWithin, "manager, agents and plugins on every node", func() error {
 		return errors.Join(l.stackRuns(ctx, r, leader), l.pluginsKnown(ctx, r))
 	})
+}
+
+// makeNginxToken keeps what the part nginx wants to see as the secret that the stack names.
+func (l *Lab) makeNginxToken(ctx context.Context, leader string) error {
+	const name = "rolling-nginx-token"
+	if _, err := l.Docker(ctx, leader, "secret", "inspect", name); err == nil {
+		return nil
+	}
+	cmd := l.Command(ctx, leader, "docker", "secret", "create", name, "-")
+	cmd.Stdin = strings.NewReader(parts.NginxToken)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("make secret %s: %w: %s", name, err, out)
+	}
+	return nil
 }
 
 // image is a name of a program's image that changes with its content, so that a new build is a change to Swarm.

@@ -71,7 +71,8 @@ func (l *Lab) raise(ctx context.Context, r record, engine string, install bool) 
 	if err := built(); err != nil {
 		return err
 	}
-	images = background(install, func() error { return l.loadImages(ctx, r) })
+	// A node that joins an installed lab gets the images too; its agent then brings the plugins.
+	images = background(install || l.installed(), func() error { return l.loadImages(ctx, r) })
 	if install {
 		if err := l.loadEarly(ctx, r); err != nil {
 			return err

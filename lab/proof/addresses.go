@@ -13,6 +13,7 @@ import (
 type View struct {
 	Containers []Container
 	Tasks      []Task
+	Known      []netip.Addr                  // addresses of all of Swarm's tasks, also of ended ones and of dead nodes
 	Ledger     []netip.Addr                  // leases that the leader's plugin holds as in use
 	Routes     map[netip.Prefix][]netip.Addr // the router's BGP routes with their next hops; nil: not asked
 	Nodes      map[string]netip.Addr         // node → its address in the LAN
@@ -65,6 +66,11 @@ func Disagreements(v View) []string {
 	for _, t := range v.Tasks {
 		if !seen[t.ID] {
 			say("task %s runs on %s, says Swarm, but no container of it is there", t.ID, t.Node)
+		}
+	}
+	for _, a := range v.Ledger {
+		if owner[a] == "" && !slices.Contains(v.Known, a) {
+			say("the ledger holds %s, which no container and no task has", a)
 		}
 	}
 	if v.Routes != nil {

@@ -35,6 +35,11 @@ func TestDisagreementsNamesEachPlantedContradiction(t *testing.T) {
 		{"a kernel that differs", func(v *View) { v.Containers[0].Kernel = nil }, "the kernel []"},
 		{"a task that differs", func(v *View) { v.Tasks[0].Addresses = []netip.Addr{netip.MustParseAddr("10.210.3.9")} }, "Swarm's task t1"},
 		{"a lease that the ledger lacks", func(v *View) { v.Ledger = v.Ledger[1:] }, "not in the ledger"},
+		{"a lease that nobody has", func(v *View) { v.Ledger = append(v.Ledger, netip.MustParseAddr("10.210.3.8")) }, "holds 10.210.3.8, which no container"},
+		{"nothing of a lease whose task is on a dead node", func(v *View) {
+			gone := netip.MustParseAddr("10.210.3.8")
+			v.Ledger, v.Known = append(v.Ledger, gone), append(v.Known, gone)
+		}, ""},
 		{"a task without a container", func(v *View) { v.Containers = v.Containers[1:] }, "no container of it"},
 		{"a missing route", func(v *View) { delete(v.Routes, netip.PrefixFrom(a, 32)) }, "no route to 10.210.3.0"},
 		{"a route to the wrong node", func(v *View) { v.Routes[netip.PrefixFrom(a, 32)] = []netip.Addr{v.Nodes["n2"]} }, "want 10.99.0.21"},

@@ -48,6 +48,9 @@ func (w *World) Observe(ctx context.Context, withRoutes bool) (View, error) {
 	if v.Tasks, err = w.tasks(ctx, leader); err != nil {
 		return v, err
 	}
+	if v.Known, err = w.known(ctx, leader); err != nil {
+		return v, err
+	}
 	for _, n := range w.live() {
 		containers, err := w.containers(ctx, n)
 		if err != nil {
@@ -107,6 +110,19 @@ func (w *World) tasks(ctx context.Context, node string) ([]Task, error) {
 			found = append(found, Task{ID: t.ID, Node: names[t.NodeID], Service: called[t.ServiceID], Addresses: addresses, Since: t.Status.Timestamp})
 		}
 		return nil
+	})
+	return found, err
+}
+
+// known are the addresses of all tasks that Swarm remembers with one, whatever became of them.
+func (w *World) known(ctx context.Context, node string) ([]netip.Addr, error) {
+	var found []netip.Addr
+	err := w.on(node, func(c *client.Client) error {
+		all, err := c.TaskList(ctx, client.TaskListOptions{})
+		for _, t := range all.Items {
+			found = append(found, taskAddresses(t)...)
+		}
+		return err
 	})
 	return found, err
 }

@@ -38,7 +38,7 @@ func promoted(ctx context.Context, w *World) (string, error) {
 	if err := w.clearStack(ctx, "orders"); err != nil {
 		return "", err
 	}
-	for _, part := range []string{"registry", "nginx", "zookeeper"} {
+	for _, part := range []string{"registry", "bird", "nginx", "zookeeper"} {
 		if err := w.Lab.StartPart(ctx, part); err != nil {
 			return "", err
 		}

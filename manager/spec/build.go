@@ -84,6 +84,9 @@ func Build(p *project.Project, r release.Release, name project.EnvironmentName, 
 		made, notes := b.service(env.Model.Services[s])
 		d.Services = append(d.Services, made)
 		d.Notes = append(d.Notes, notes...)
+		if env.Rollout.Pause != project.PauseNever || len(env.Rollout.Batches) > 1 {
+			d.Notes = append(d.Notes, Note{s, "batches and pauses are not carried out yet: an update goes from the first task to the last"})
+		}
 	}
 	slices.SortFunc(d.Services, func(a, b swarm.ServiceSpec) int { return cmp.Compare(a.Name, b.Name) })
 	return d, nil
