@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -76,6 +77,8 @@ func (d *Driver) picture(leases bool) picture {
 	return p
 }
 
+const blindWarning = "a ledger was lost: only addresses that are named are given until the Swarm has said what it holds"
+
 func (p *picture) warn() {
 	for _, s := range p.Shares {
 		if s.Fullness() > warnAbove {
@@ -89,7 +92,7 @@ func (p *picture) warn() {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("%d decisions are not on disk: %s", p.Ledger.Owed, p.Ledger.Last))
 	}
 	if p.Blind {
-		p.Warnings = append(p.Warnings, "a ledger was lost: only addresses that are named are given until the Swarm has said what it holds")
+		p.Warnings = append(p.Warnings, blindWarning)
 	}
 }
 
@@ -128,6 +131,8 @@ func (d *Driver) readiness(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "not ready: "+d.why().Error(), http.StatusServiceUnavailable)
 	case p.Ledger.Owed > 0:
 		http.Error(w, "not ready: "+p.Ledger.Last, http.StatusServiceUnavailable)
+	case p.Blind && d.parts.Eyes != nil: // it leads, or it is not known yet who does: a node that follows is not blind
+		http.Error(w, "not ready: "+strings.TrimSuffix(blindWarning+": "+p.Engine.Error, ": "), http.StatusServiceUnavailable)
 	default:
 		say(w, "ready")
 	}

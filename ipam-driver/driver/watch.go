@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -53,7 +54,7 @@ func (d *Driver) pause() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	b := d.opened.Book
-	if b.Curious(pool.Local) || d.seen().Leads && b.Curious(pool.Global) {
+	if b.IsBlind() || b.Curious(pool.Local) || d.seen().Leads && b.Curious(pool.Global) {
 		return curious
 	}
 	return calm
@@ -95,7 +96,8 @@ func (d *Driver) look(ctx context.Context) {
 	d.settle("tidying", func(b *pool.Book) pool.Change { return b.Tidy(d.parts.Clock()) })
 }
 
-// ask puts the questions that the book has an interest in.
+// ask puts the questions that the book has an interest in. Who leads is always asked: only the leader gives addresses of
+// the Swarm, and it does so from a ledger that may be new.
 func (d *Driver) ask(ctx context.Context) (asked, leads bool, err error) {
 	if d.parts.Eyes == nil {
 		return false, false, nil
@@ -103,31 +105,36 @@ func (d *Driver) ask(ctx context.Context) (asked, leads bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()
 	global, local := d.interest()
-	if global {
-		if leads, err = d.askSwarm(ctx); err != nil {
-			return true, leads, err
+	leads, err = d.askSwarm(ctx, global)
+	if local { // a Swarm without a leader keeps no node from its own networks
+		v, blocked := d.parts.Eyes.Here(ctx)
+		if blocked == nil {
+			d.bring(v)
 		}
+		err = errors.Join(err, blocked)
 	}
-	if local {
-		v, err := d.parts.Eyes.Here(ctx)
-		if err != nil {
-			return true, leads, err
-		}
-		d.bring(v)
-	}
-	return global || local, leads, nil
+	return true, leads, err
 }
 
 func (d *Driver) interest() (global, local bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.opened.Book.Has(pool.Global), d.opened.Book.Has(pool.Local)
+	b := d.opened.Book
+	return b.Has(pool.Global) || b.IsBlind() || !b.Viewed(), b.Has(pool.Local)
 }
 
 // askSwarm asks only where this node leads, before and after: another manager's book is not asked for addresses.
-func (d *Driver) askSwarm(ctx context.Context) (leads bool, err error) {
-	if leads, err = d.parts.Eyes.Leads(ctx); err != nil || !leads {
+func (d *Driver) askSwarm(ctx context.Context, interest bool) (leads bool, err error) {
+	begun := d.parts.Clock()
+	if leads, err = d.parts.Eyes.Leads(ctx); err != nil {
 		return leads, err
+	}
+	if !leads {
+		d.settle("a node that follows", func(b *pool.Book) pool.Change { return b.Follow(begun) })
+		return false, nil
+	}
+	if !interest {
+		return true, nil
 	}
 	v, err := d.parts.Eyes.Look(ctx)
 	if err != nil {

@@ -91,7 +91,7 @@ func Restore(at time.Time, p Policy, r Records) (*Book, Change, error) {
 	b := New(p)
 	b.epoch, b.blind = max(1, r.Meta.Epoch), r.Meta.Blind
 	ahead := r.ahead(millis(at))
-	b.blind = max(0, b.blind-ahead)
+	b.blind = min(max(0, b.blind-ahead), millis(at))
 	b.began = millis(at)
 	for _, rec := range r.Shares {
 		if err := b.restoreShare(rec, ahead); err != nil {
@@ -236,6 +236,21 @@ func (b *Book) Introduce() Change {
 // are named are given and no others.
 func (b *Book) Blind(at time.Time) Change {
 	b.blind = millis(at)
+	return Change{Meta: b.meta()}
+}
+
+// Follow tells the book that another node led when that was asked, at a moment not before the given one. Nobody asks
+// this book for addresses of the Swarm then, and a new leadership begins with a replay, so a lost ledger is no loss.
+func (b *Book) Follow(asked time.Time) Change {
+	if b.blind == 0 || b.blind >= millis(asked) {
+		return Change{}
+	}
+	for _, s := range b.shares {
+		if s.terms.Space == Global && s.Asked >= millis(asked) {
+			return Change{} // this node leads by now
+		}
+	}
+	b.blind = 0
 	return Change{Meta: b.meta()}
 }
 

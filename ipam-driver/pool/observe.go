@@ -59,6 +59,7 @@ type observation struct {
 func (b *Book) Observe(at time.Time, v View) (Change, Seen) {
 	o := &observation{View: v, now: millis(at), began: millis(v.Began), held: map[*pool]map[uint32]bool{}, opaque: map[*pool]bool{}, routers: map[Key]map[netip.Addr]bool{}}
 	if v.Space == Global {
+		b.noticeLoss(o)
 		b.nodes, b.lastView = v.Nodes, o.began
 	}
 	b.countNetworks(o)
@@ -95,6 +96,17 @@ func (b *Book) Observe(at time.Time, v View) (Change, Seen) {
 	return o.change, o.seen
 }
 
+// noticeLoss: the Swarm keeps no network whose pool was not requested before. A book that knows none of them is that of
+// a ledger that is gone without a trace, so an answer of just before may be missing in this view, as in one after a
+// ledger that was torn.
+func (b *Book) noticeLoss(o *observation) {
+	if b.blind != 0 || len(o.Networks) == 0 || b.Has(Global) {
+		return
+	}
+	b.blind = o.began
+	o.change.Meta = b.meta()
+}
+
 // poolsWith are the pools that a holding counts in.
 func (b *Book) poolsWith(o *observation, h Holding) []*pool {
 	if s := b.shares[h.Key]; s != nil && s.pool.prefix.Contains(h.Addr) {
@@ -124,6 +136,7 @@ func (b *Book) countNetworks(o *observation) {
 		}
 		if s == nil {
 			s = b.open(t, ShareRecord{Term: 1, Epoch: b.epoch, Networks: 1, Asked: o.began, ByName: true})
+			s.Unsure = o.began + s.rest(b.policy) // which addresses rest was lost with the ledger
 		}
 		if n.Opaque {
 			o.opaque[s.pool] = true
@@ -135,7 +148,8 @@ func (b *Book) countNetworks(o *observation) {
 	for key, s := range b.shares {
 		if n := networks[key]; n > 0 && s.terms.Space == o.Space {
 			s.missed = 0
-			if o.Space == Global && s.Networks != n && s.Asked+b.policy.Grace.Milliseconds() < o.began {
+			made := s.ByName && s.Asked == o.began // of this view
+			if o.Space == Global && s.Networks != n && (made || s.Asked+b.policy.Grace.Milliseconds() < o.began) {
 				s.Networks = n
 				o.change.Shares = append(o.change.Shares, s.record())
 			}

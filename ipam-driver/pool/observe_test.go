@@ -82,7 +82,7 @@ func TestWhatTheSwarmHoldsAndTheBookLacksIsAdopted(t *testing.T) {
 	d.pass(11 * time.Second)
 	d.observe(v)
 	d.restart()
-	for _, a := range []string{"10.1.0.0/32", "10.1.0.2/32", "10.1.0.3/32", "10.1.0.5/32"} {
+	for _, a := range []string{"10.1.0.5/32", "10.1.0.6/32", "10.1.0.7/32", "10.1.0.3/32"} { // what may rest comes last
 		d.gets(key, "", a)
 	}
 	if g := d.network(d.terms(Global, "10.2.0.0/29", "")); g.Gateway.String() != "169.254.1.1/32" {
@@ -213,4 +213,73 @@ func TestAClockThatIsSetBackLengthensNoRest(t *testing.T) {
 	d.pass(2 * time.Second)
 	d.restart()
 	d.gets(p, "", "10.1.0.0/32")
+}
+
+func TestALedgerThatIsGoneWithoutATraceIsNoticedByTheFirstView(t *testing.T) {
+	d := newDesk(t)
+	key := d.terms(Global, "10.1.0.0/29", "", "rolling.project", "a").Key()
+	network := Network{Key: key, Gateway: netip.MustParseAddr("169.254.1.3")}
+	v := View{Networks: []Network{network, network}, Holdings: []Holding{holding(key, "10.1.0.0")}, Nodes: ready(true)}
+	d.observe(v)
+	if !d.book.IsBlind() || d.kept.Meta.Blind == 0 {
+		t.Fatal("the loss was not noticed")
+	}
+	if n := d.book.Shares(d.now)[0].Networks; n != 2 {
+		t.Fatalf("%d networks", n)
+	}
+	d.refused(key, "", "try again")
+	d.pass(11 * time.Second)
+	v.Holdings = append(v.Holdings, holding(key, "10.1.0.1")) // an answer of just before the loss
+	d.observe(v)
+	d.gets(key, "", "10.1.0.2/32")
+}
+
+func TestABookThatKnowsItsNetworksIsNotTakenForALostOne(t *testing.T) {
+	d := newDesk(t)
+	d.observe(View{})
+	key := d.pool("10.1.0.0/29")
+	d.observe(View{Networks: []Network{{Key: key}}, Nodes: ready(true)})
+	if d.book.IsBlind() {
+		t.Fatal("a network whose pool was requested made the book blind")
+	}
+	d.gets(key, "", "10.1.0.0/32")
+}
+
+func TestALostLedgerIsNoLossOnANodeThatFollows(t *testing.T) {
+	cases := []struct {
+		name  string
+		after func(d *desk) time.Time // when it was asked who leads
+		blind bool
+	}{
+		{"asked after the loss", func(d *desk) time.Time { return d.now.Add(time.Second) }, false},
+		{"asked before the loss", func(d *desk) time.Time { return d.now.Add(-time.Second) }, true},
+		{"a replay began since it was asked", func(d *desk) time.Time {
+			asked := d.now.Add(time.Second)
+			d.pass(2 * time.Second)
+			d.pool("10.1.0.0/29")
+			return asked
+		}, true},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDesk(t)
+			d.kept.keep(d.book.Blind(d.now))
+			d.kept.keep(d.book.Follow(c.after(d)))
+			if d.book.IsBlind() != c.blind || (d.kept.Meta.Blind != 0) != c.blind {
+				t.Fatalf("blind %v, kept %d", d.book.IsBlind(), d.kept.Meta.Blind)
+			}
+		})
+	}
+}
+
+func TestALossInTheFutureOfAClockThatWasSetBackEnds(t *testing.T) {
+	d := newDesk(t)
+	d.kept.keep(d.book.Blind(d.now))
+	d.pass(-5 * time.Hour)
+	d.restart()
+	d.pass(11 * time.Second)
+	d.observe(View{})
+	if d.book.IsBlind() {
+		t.Fatal("still blind")
+	}
 }

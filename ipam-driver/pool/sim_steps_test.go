@@ -254,6 +254,17 @@ func (s *sim) endContainer() {
 func (s *sim) crash() {
 	p := s.plugins[s.r.IntN(len(s.plugins))]
 	switch s.r.IntN(10) {
+	case 1: // its file is gone without a trace; the door asks at once
+		s.say("a plugin's ledger is gone (leader: %v)", p == s.plugins[s.leader])
+		s.wipe(p)
+		if p == s.plugins[s.leader] {
+			s.view = nil
+			s.bring(s.look())
+		}
+	case 2, 3: // nobody asks it for addresses of the Swarm
+		if p != s.plugins[s.leader] {
+			p.keep(p.book.Follow(s.clock(p)))
+		}
 	case 0: // its file is set aside; nobody tells the plugin what was before
 		s.say("a plugin loses its ledger (leader: %v)", p == s.plugins[s.leader])
 		s.wipe(p)
@@ -261,6 +272,9 @@ func (s *sim) crash() {
 			s.view = nil
 		}
 		p.keep(p.book.Blind(s.clock(p)))
+		if s.bugs.seeTooSoon {
+			p.keep(p.book.Follow(s.clock(p).Add(time.Second)))
+		}
 	default:
 		s.restart(p)
 	}

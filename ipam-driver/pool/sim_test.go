@@ -14,7 +14,7 @@ var simSteps = flag.Int("sim.steps", 120_000, "random steps of the simulation of
 
 // bugs are faults that the simulation must notice: each was, or could have been, a real one.
 type bugs struct {
-	freeAtReplay, noRest, bySubnet, listThenFree, forgetFsync, refuseReplay, poolFrees, loseOffer, localFrees, keepUndone bool
+	freeAtReplay, noRest, bySubnet, listThenFree, forgetFsync, refuseReplay, poolFrees, loseOffer, localFrees, keepUndone, seeTooSoon bool
 }
 
 // plugin is one manager's plugin: what it knows, what its disk holds, and its clock.
@@ -315,6 +315,7 @@ func TestSimulationNoticesSeededBugs(t *testing.T) {
 		{"an offered gateway is not recorded", bugs{loseOffer: true}},
 		{"a node's release frees the Swarm's lease", bugs{localFrees: true}},
 		{"a lost reply's lease is kept for ever", bugs{keepUndone: true}},
+		{"a leader takes a lost ledger for no loss", bugs{seeTooSoon: true}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

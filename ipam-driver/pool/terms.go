@@ -60,7 +60,17 @@ const subPool = "range"
 const longestQuarantine = 60 * time.Hour
 
 // ReadTerms makes terms of what the engine sends. Keys that do not begin with rolling. are Swarm's own and are ignored.
+// A subnet of addresses that no container can have is refused.
 func ReadTerms(space Space, subnet, ipRange string, v6 bool, options map[string]string) (Terms, error) {
+	if p, err := netip.ParsePrefix(subnet); err == nil && !v6 {
+		if other, what, reserved := contract.Reserved(p); reserved {
+			return Terms{}, fmt.Errorf("subnet %s overlaps %s (%s), whose addresses no container can have: choose another, such as 10.201.0.0/16", p, other, what)
+		}
+	}
+	return readTerms(space, subnet, ipRange, v6, options)
+}
+
+func readTerms(space Space, subnet, ipRange string, v6 bool, options map[string]string) (Terms, error) {
 	if subnet == "" && !v6 {
 		return Terms{}, fmt.Errorf("no subnet was given: pass --subnet, or ipam.config.subnet in a stack file")
 	}
@@ -186,7 +196,8 @@ func (t Terms) Key() Key {
 	return Key(string(t.Space) + "|" + t.Subnet.String() + "|" + v.Encode())
 }
 
-// ParseKey reads a PoolID back. Only keys that Terms.Key writes are accepted.
+// ParseKey reads a PoolID back. Only keys that Terms.Key writes are accepted, but also those of subnets that ReadTerms
+// refuses: one that got into a ledger must not keep the ledger from being read.
 func ParseKey(key Key) (Terms, error) {
 	bad := fmt.Errorf("pool %q is not one of this driver's: want a PoolID that RequestPool answered", key)
 	parts := strings.SplitN(string(key), "|", 3)
@@ -201,7 +212,7 @@ func ParseKey(key Key) (Terms, error) {
 	for k := range values {
 		options[contract.Prefix+k] = values.Get(k)
 	}
-	t, err := ReadTerms(Space(parts[0][0]), parts[1], "", false, options)
+	t, err := readTerms(Space(parts[0][0]), parts[1], "", false, options)
 	if err != nil || t.Key() != key {
 		return Terms{}, bad
 	}

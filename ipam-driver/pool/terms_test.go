@@ -77,6 +77,35 @@ func TestAKeySaysAllThatTheTermsSay(t *testing.T) {
 	})
 }
 
+func TestASubnetThatNoContainerCanLiveInIsRefused(t *testing.T) {
+	for _, c := range []struct{ name, subnet, want string }{
+		{"this network", "0.0.0.0/8", "overlaps 0.0.0.0/8 (this network)"},
+		{"loopback", "127.5.0.0/16", "overlaps 127.0.0.0/8 (loopback)"},
+		{"link-local", "169.254.7.0/24", "overlaps 169.254.0.0/16 (link-local)"},
+		{"what contains link-local", "169.0.0.0/8", "overlaps 169.254.0.0/16 (link-local)"},
+		{"multicast", "239.1.0.0/16", "overlaps 224.0.0.0/3 (multicast and above)"},
+		{"above multicast", "240.0.0.0/8", "overlaps 224.0.0.0/3 (multicast and above)"},
+		{"all there is", "0.0.0.0/0", "overlaps 0.0.0.0/8 (this network)"},
+		{"much, but none of these", "64.0.0.0/5", "wider than a /8"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, space := range []Space{Global, Local} {
+				if _, err := ReadTerms(space, c.subnet, "", false, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%s space: %v, want %q", space, err, c.want)
+				}
+			}
+		})
+	}
+	if _, err := ParseKey("g|127.0.0.0/16|"); err != nil {
+		t.Errorf("a ledger that has one can no longer be read: %v", err)
+	}
+	for _, good := range []string{"1.0.0.0/8", "126.0.0.0/8", "128.0.0.0/8", "169.253.0.0/16", "169.255.0.0/16", "223.255.255.0/24"} {
+		if _, err := ReadTerms(Global, good, "", false, nil); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+}
+
 func FuzzParseKey(f *testing.F) {
 	for _, s := range []string{"g|10.1.0.0/16|", "l|10.1.0.0/16|block=28&project=a", "g|10.1.0.0/16|range=10.1.0.1-10.1.0.9", "g|10.1.0.0/16|project=a%7Cb", "g||", "x|10.0.0.0/8|"} {
 		f.Add(s)

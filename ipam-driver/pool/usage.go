@@ -205,6 +205,9 @@ func (b *Book) Has(space Space) bool {
 	return false
 }
 
+// Viewed reports whether a view of the Swarm came since the book was made or read.
+func (b *Book) Viewed() bool { return b.lastView != 0 }
+
 // IsBlind reports whether a ledger was lost and neither a replay nor a view came since.
 func (b *Book) IsBlind() bool { return b.blind != 0 }
 

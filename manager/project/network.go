@@ -47,6 +47,19 @@ func prefix(want string, good func(netip.Prefix) bool) rule {
 	})
 }
 
+// subnet refuses prefixes whose addresses no container can have.
+func subnet(w *walk, at string, n *yaml.Node) {
+	const want = "a subnet such as 10.210.3.0/24"
+	prefix(want, netip.Prefix.IsValid)(w, at, n)
+	p, err := netip.ParsePrefix(scalarOf(n))
+	if err != nil {
+		return
+	}
+	if other, what, reserved := contract.Reserved(p); reserved {
+		w.say(at, "%s overlaps %s (%s), whose addresses no container can have: want %s", p, other, what, want)
+	}
+}
+
 func addressRange(w *walk, at string, n *yaml.Node) {
 	value(strTag, "FIRST-LAST", func(s string) string {
 		if _, _, err := ParseRange(s); err != nil {
@@ -93,7 +106,7 @@ func network() rule {
 				"driver":  driver("IPAM", contract.PluginIPAM),
 				"options": named(nil, orNothing(scalar())),
 				"config": listOf(object(keys{
-					"subnet":   prefix("a subnet such as 10.210.3.0/24", netip.Prefix.IsValid),
+					"subnet":   subnet,
 					"ip_range": prefix("a range such as 10.210.3.0/28", netip.Prefix.IsValid),
 					"gateway":  address,
 				}, drops{"aux_addresses": "use x-rolling.range to stay clear of them"})),

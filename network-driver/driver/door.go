@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -33,6 +34,7 @@ const (
 
 // Node is what the engine's calls come to: it mirrors the wire, less what needs no state.
 type Node interface {
+	AllowPool(ctx context.Context, pool netip.Prefix) error
 	AddNetwork(context.Context, topology.Network) error
 	RemoveNetwork(context.Context, topology.NetworkID) error
 	AddEndpoint(context.Context, topology.Endpoint) (mac string, err error)

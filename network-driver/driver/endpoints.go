@@ -45,7 +45,7 @@ func endpoint(r network.CreateEndpointRequest) (topology.Endpoint, error) {
 		return e, errors.New("the request names no endpoint and network as the engine does")
 	}
 	if r.Interface == nil || r.Interface.Address == "" {
-		return e, errors.New("the request brings no IPv4 address: does the network use rolling/ipam:latest?")
+		return e, fmt.Errorf("the request brings no IPv4 address: %w", errForeign)
 	}
 	if r.Interface.AddressIPv6 != "" {
 		return e, fmt.Errorf("address %s: %w", r.Interface.AddressIPv6, errIPv6)
@@ -53,6 +53,9 @@ func endpoint(r network.CreateEndpointRequest) (topology.Endpoint, error) {
 	p, err := netip.ParsePrefix(r.Interface.Address)
 	if err != nil || !p.Addr().Is4() {
 		return e, fmt.Errorf("address %q is not IPv4 with a prefix length, such as 10.210.3.7/32", r.Interface.Address)
+	}
+	if !p.IsSingleIP() {
+		return e, fmt.Errorf("address %s is not a /32: %w", p, errForeign)
 	}
 	e.Address = p.Addr()
 	if r.Interface.MacAddress != "" {

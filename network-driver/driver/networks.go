@@ -9,6 +9,7 @@ import (
 
 	"github.com/docker/go-plugins-helpers/network"
 
+	"github.com/rolling-swarm/rolling/internal/contract"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -22,8 +23,8 @@ func (d *Door) capabilities(context.Context, empty) (*network.CapabilitiesRespon
 }
 
 // allocateNetwork runs on the Swarm's leader: a network is refused here, once, or never. What it returns is what each
-// node's CreateNetwork is given. It asks no state, so it answers while the state is still being read.
-func (d *Door) allocateNetwork(_ context.Context, r network.AllocateNetworkRequest) (*network.AllocateNetworkResponse, error) {
+// node's CreateNetwork is given. It answers while the state is still being read.
+func (d *Door) allocateNetwork(ctx context.Context, r network.AllocateNetworkRequest) (*network.AllocateNetworkResponse, error) {
 	var problems []error
 	if _, err := topology.ParseOptions(r.Options); err != nil {
 		problems = append(problems, err)
@@ -35,7 +36,11 @@ func (d *Door) allocateNetwork(_ context.Context, r network.AllocateNetworkReque
 	for i := range r.IPv4Data {
 		pools = append(pools, &r.IPv4Data[i])
 	}
-	if _, _, err := subnet(pools); err != nil {
+	pool, _, err := subnet(pools)
+	if err == nil {
+		err = d.node.AllowPool(ctx, pool)
+	}
+	if err != nil {
 		problems = append(problems, err)
 	}
 	if len(problems) > 0 {
@@ -96,6 +101,9 @@ func generic(options map[string]any) map[string]string {
 	return flat
 }
 
+// errForeign: another IPAM driver's addresses are in no ledger, and its gateway is one that no link of ours has.
+var errForeign = errors.New("the network does not use rolling/ipam: make it with --ipam-driver rolling/ipam:latest, and without --gateway")
+
 // subnet reads the one IPv4 pool, and the gateway, which may come with any mask.
 func subnet(data []*network.IPAMData) (pool netip.Prefix, gateway netip.Addr, err error) {
 	if len(data) != 1 || data[0] == nil {
@@ -107,8 +115,11 @@ func subnet(data []*network.IPAMData) (pool netip.Prefix, gateway netip.Addr, er
 	}
 	text, _, _ := strings.Cut(data[0].Gateway, "/")
 	gateway, err = netip.ParseAddr(text)
-	if err != nil || !gateway.Is4() || gateway.IsUnspecified() || gateway.IsLoopback() || gateway.IsMulticast() {
-		return pool, gateway, fmt.Errorf("its gateway %q is not an IPv4 address: does the network use rolling/ipam:latest?", data[0].Gateway)
+	if err != nil || !gateway.Is4() || !gateway.IsLinkLocalUnicast() {
+		return pool, gateway, fmt.Errorf("its gateway %q is not link-local, such as 169.254.1.1: %w", data[0].Gateway, errForeign)
+	}
+	if other, what, reserved := contract.Reserved(pool); reserved {
+		return pool, gateway, fmt.Errorf("its subnet %s overlaps %s (%s), whose addresses no container can have: choose another", pool, other, what)
 	}
 	return pool.Masked(), gateway, nil
 }

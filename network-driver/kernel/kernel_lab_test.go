@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -263,7 +264,7 @@ func TestANodeBehindARouterIsReachedByTheRouter(t *testing.T) {
 	}
 }
 
-func TestTheMTUIsTheUplinks(t *testing.T) {
+func TestTheUplink(t *testing.T) {
 	s := lan.New(t, "host")
 	r := openRoads(t, s)
 	for _, l := range []string{"up0", "lan0"} {
@@ -276,18 +277,22 @@ func TestTheMTUIsTheUplinks(t *testing.T) {
 	s.Must("ip addr add 10.99.0.1/24 dev lan0")
 	for _, c := range []struct {
 		name, node, prepare string
-		want                int
+		want                string
 	}{
-		{"nothing is known", "0.0.0.0", "true", defaultMTU},
-		{"the node's address is known", "10.99.0.1", "true", 1450},
-		{"only a default route is known", "0.0.0.0", "ip route add default via 10.98.0.254", 9000},
+		{"nothing is known", "0.0.0.0", "true", "{1500 [] [10.98.0.1 10.99.0.1]}"},
+		{"the node's address is known", "10.99.0.1", "true", "{1450 [10.99.0.0/24] [10.98.0.1 10.99.0.1]}"},
+		{"only a default route is known", "0.0.0.0", "ip route add default via 10.98.0.254", "{9000 [10.98.0.0/24] [10.98.0.1 10.99.0.1]}"},
+		{"more addresses", "10.99.0.1", "ip addr add 10.99.8.1/23 dev lan0; ip addr add 10.97.0.1 peer 10.97.0.2/32 dev lan0; ip addr add 169.254.1.1/32 dev up0",
+			"{1450 [10.99.0.0/24 10.99.8.0/23 10.97.0.2/32] [10.98.0.1 10.99.0.1 10.99.8.1 10.97.0.1]}"},
 	} {
 		s.Must("ip link set xup0 up")
 		s.Must("ip link set xlan0 up")
-		s.Must(c.prepare)
+		for _, command := range strings.Split(c.prepare, "; ") {
+			s.Must(command)
+		}
 		node := netip.MustParseAddr(c.node)
-		if got, err := r.MTU(node); err != nil || got != c.want {
-			t.Errorf("%s: MTU = %d, %v; want %d", c.name, got, err, c.want)
+		if got, err := r.Uplink(node); err != nil || fmt.Sprint(got) != c.want {
+			t.Errorf("%s: %v, %v; want %s", c.name, got, err, c.want)
 		}
 	}
 }

@@ -9,6 +9,20 @@ import (
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
+// AllowPool judges a new network's pool by what this node knows of the Swarm and of its own uplink. A new leader is asked
+// about every network there is, perhaps before it has read its state: one that cannot tell in time refuses nothing,
+// since each address is judged again where a container gets it.
+func (n *Node) AllowPool(ctx context.Context, pool netip.Prefix) error {
+	verdict, err := do(ctx, n, func() (error, error) {
+		n.note("uplink", n.look())
+		return n.guard().Allows(pool), nil
+	})
+	if err != nil {
+		n.parts.Log.Warn("a network's subnet was not judged", "subnet", pool, "cause", err)
+	}
+	return verdict
+}
+
 // AddNetwork makes a network known. The engine says it again after a crash; what it says last is true.
 func (n *Node) AddNetwork(ctx context.Context, w topology.Network) error {
 	return n.perform(ctx, func() error {
@@ -44,7 +58,7 @@ func (n *Node) RemoveNetwork(ctx context.Context, id topology.NetworkID) error {
 		for _, e := range c.DropEndpoints {
 			n.gone.add(string(e))
 		}
-		n.parts.Announcer.Announce(n.state.Addresses())
+		n.announce()
 		n.note("firewall", n.parts.Gate.Set(n.state.Pools()))
 		return nil
 	})
@@ -64,8 +78,8 @@ func (n *Node) AddEndpoint(ctx context.Context, e topology.Endpoint) (mac string
 		if !w.Pool.Contains(e.Address) {
 			return fmt.Errorf("endpoint %s: address %s is outside the pool %s of network %s: does the network use rolling/ipam?", e.ID.Short(), e.Address, w.Pool, w.ID.Short())
 		}
-		if n.membership.Has(e.Address) {
-			return fmt.Errorf("endpoint %s: address %s is a node's: the pool %s of network %s must not overlap the nodes' own network", e.ID.Short(), e.Address, w.Pool, w.ID.Short())
+		if err := n.free(e); err != nil {
+			return err
 		}
 		have, known := n.state.Endpoints[e.ID]
 		if known && have.Network == e.Network && have.Address == e.Address && have.MAC == e.MAC && have.Phase != topology.Lost {
@@ -90,14 +104,17 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 		if _, err := n.state.Network(network); err != nil {
 			return none, err
 		}
+		if err := n.free(e); err != nil {
+			return none, err
+		}
 		if err := n.unheld(e); err != nil {
 			return none, err
 		}
 		if err := n.clear(e); err != nil {
 			return none, err
 		}
-		if e.MTU, err = n.mtu(e); err != nil {
-			return none, err
+		if e.MTU = n.uplink.MTU; n.state.Networks[network].Options.MTU != 0 {
+			e.MTU = n.state.Networks[network].Options.MTU
 		}
 		e.Phase, e.Sandbox, e.HomeAt = topology.Joined, sandbox, time.Time{}
 		if err := n.commit(topology.Change{PutEndpoints: []topology.Endpoint{e}}); err != nil {
@@ -108,20 +125,21 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 			return none, n.undo(e, err)
 		}
 		n.counts.Joins++
-		n.parts.Announcer.Announce(n.state.Addresses())
+		n.announce()
 		return l, nil
 	})
 }
 
-func (n *Node) mtu(e topology.Endpoint) (int, error) {
-	if set := n.state.Networks[e.Network].Options.MTU; set != 0 {
-		return set, nil
+// free refuses an address that a node or a router has, or that lies in this node's own network.
+func (n *Node) free(e topology.Endpoint) error {
+	err := n.look()
+	if err == nil {
+		err = n.guard().Wires(e.Address)
 	}
-	mtu, err := n.parts.Roads.MTU(n.membership.Self)
 	if err != nil {
-		return 0, fmt.Errorf("endpoint %s: %w", e.ID.Short(), err)
+		return fmt.Errorf("endpoint %s of network %s: %w", e.ID.Short(), e.Network.Short(), err)
 	}
-	return mtu, nil
+	return nil
 }
 
 // unheld refuses an address that another container on this node still has. A holder whose link has gone, or is in no
@@ -216,7 +234,7 @@ func (n *Node) withdraw(e topology.Endpoint, c topology.Change) error {
 	if err := n.commit(c); err != nil {
 		return err
 	}
-	n.parts.Announcer.Announce(n.state.Addresses())
+	n.announce()
 	n.restore(topology.Route{Prefix: netip.PrefixFrom(e.Address, e.Address.BitLen())})
 	return nil
 }

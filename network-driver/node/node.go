@@ -34,7 +34,7 @@ type Roads interface {
 	Remove(netip.Prefix) error
 	Set(wanted []topology.Route, sweep bool) error
 	List() ([]topology.Route, error)
-	MTU(node netip.Addr) (int, error)
+	Uplink(node netip.Addr) (topology.Uplink, error)
 }
 
 // Store keeps the state over a restart.
@@ -83,6 +83,7 @@ type Node struct {
 	store      Store
 	state      topology.State
 	membership topology.Membership
+	uplink     topology.Uplink
 	learnt     topology.Learnt
 	settled    bool
 	gone       *memory
@@ -258,7 +259,9 @@ func (n *Node) meet(m topology.Membership) {
 	if n.store != nil {
 		n.note("membership", n.store.SaveMembership(m))
 	}
-	n.roads()
+	if n.refused == nil {
+		n.reconcile() // an address of a container may be a node's now
+	}
 }
 
 // Learn takes what the speaker learnt.

@@ -266,49 +266,6 @@ func TestTakingAwayTwiceIsTakingAwayOnce(t *testing.T) {
 	}
 }
 
-func TestAddressesAreGuarded(t *testing.T) {
-	h := newHost(t)
-	h.members = topology.Membership{Self: netip.MustParseAddr("10.98.0.21"), Manager: true, Nodes: []netip.Addr{netip.MustParseAddr("10.210.3.99")}}
-	h.live(&faults{})
-	defer func() { h.stop() }()
-	ctx := context.Background()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(h.AddNetwork(ctx, net1))
-	_, err := h.AddEndpoint(ctx, e1)
-	must(err)
-	_, err = h.Join(ctx, "n1", e1.ID, "")
-	must(err)
-	for _, c := range []struct {
-		name, want string
-		endpoint   topology.Endpoint
-	}{
-		{"an address outside the pool", "outside the pool", topology.Endpoint{ID: "c3", Network: "n1", Address: netip.MustParseAddr("10.211.0.1")}},
-		{"a node's address", "is a node's", topology.Endpoint{ID: "c3", Network: "n1", Address: netip.MustParseAddr("10.210.3.99")}},
-		{"another address of a joined endpoint", "has joined", topology.Endpoint{ID: e1.ID, Network: "n1", Address: e2.Address}},
-		{"an unknown network", "not known", topology.Endpoint{ID: "c3", Network: "nope", Address: e2.Address}},
-	} {
-		if _, err := h.AddEndpoint(ctx, c.endpoint); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %q", c.name, err, c.want)
-		}
-	}
-	h.kernel.Carry(topology.HostEnd(e1.ID))
-	twin := topology.Endpoint{ID: "d40000000000000", Network: "n1", Address: e1.Address}
-	_, err = h.AddEndpoint(ctx, twin)
-	must(err)
-	if _, err = h.Join(ctx, "n1", twin.ID, ""); err == nil || !strings.Contains(err.Error(), "is held by endpoint a10000000000") {
-		t.Errorf("a second container with the same address: %v", err)
-	}
-	h.kernel.End(topology.HostEnd(e1.ID)) // the holder's container ended without a word
-	_, err = h.Join(ctx, "n1", twin.ID, "")
-	must(err)
-	must(whole(h))
-}
-
 func TestAnEndpointWhoseLinkHasGoneIsWithdrawnAndForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t)
@@ -350,18 +307,18 @@ func TestABusyNodeAnswersInTimeAndNeverBeginsWhatNobodyWaitsFor(t *testing.T) {
 		if err := h.AddNetwork(ctx, net1); err != nil {
 			t.Fatal(err)
 		}
-		stuck := make(chan struct{})
-		h.kernel.Break(func(effect string) error {
-			if effect == "mtu" {
-				<-stuck
-			}
-			return nil
-		})
 		for _, e := range []topology.Endpoint{e1, e2} {
 			if _, err := h.AddEndpoint(ctx, e); err != nil {
 				t.Fatal(err)
 			}
 		}
+		stuck := make(chan struct{})
+		h.kernel.Break(func(effect string) error {
+			if effect == "uplink" {
+				<-stuck
+			}
+			return nil
+		})
 		two := func() (context.Context, context.CancelFunc) {
 			return context.WithTimeoutCause(ctx, 2*time.Second, errors.New("no answer within 2s"))
 		}

@@ -2,6 +2,8 @@ package node
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
 
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
@@ -18,16 +20,41 @@ func (n *Node) tend() {
 		n.reconcile()
 		return
 	}
-	n.parts.Announcer.Announce(n.state.Addresses())
+	n.announce()
 }
 
 // reconcile makes the kernel what the state says, step by step: a step that fails is tried again, and keeps no other
 // from being done.
 func (n *Node) reconcile() {
-	n.note("links", n.parts.Wires.Set(n.state.Links()))
+	n.note("uplink", n.look())
+	guard := n.guard()
+	n.note("links", n.parts.Wires.Set(slices.DeleteFunc(n.state.Links(), func(l topology.Link) bool { return guard.Holds(l.Address) != nil })))
 	n.note("firewall", n.parts.Gate.Set(n.state.Pools()))
 	n.roads()
-	n.parts.Announcer.Announce(n.state.Addresses())
+	n.announce()
+}
+
+// look reads how the node stands in its own network. What was read before stays when it cannot be.
+func (n *Node) look() error {
+	u, err := n.parts.Roads.Uplink(n.membership.Self)
+	if err == nil {
+		n.uplink = u
+	}
+	return err
+}
+
+// announce tells the fabric of all addresses here, but of those that a node or a router has by now: the route to the
+// container would cut it off, everywhere.
+func (n *Node) announce() {
+	guard := n.guard()
+	var problems []error
+	own := slices.DeleteFunc(n.state.Addresses(), func(a netip.Addr) bool {
+		err := guard.Holds(a)
+		problems = append(problems, err)
+		return err != nil
+	})
+	n.note("addresses", errors.Join(problems...))
+	n.parts.Announcer.Announce(own)
 }
 
 // observe lets go of endpoints whose containers ended without a word.
@@ -56,7 +83,7 @@ func (n *Node) observe() {
 }
 
 func (n *Node) guard() topology.Guard {
-	return topology.NewGuard(n.state, n.membership, n.parts.Routers)
+	return topology.NewGuard(n.state, n.membership, n.parts.Routers, n.uplink)
 }
 
 // roads makes all learnt routes true; stale ones go only once the fabric has been heard.

@@ -18,6 +18,7 @@ type Fake struct {
 	links map[string]topology.Present
 	roads map[netip.Prefix]netip.Addr
 	pools []netip.Prefix
+	host  []netip.Addr
 	fault func(effect string) error
 }
 
@@ -48,6 +49,13 @@ func (f *Fake) Gate() FakeGate { return FakeGate{f} }
 
 // Roads are the routes to other nodes.
 func (f *Fake) Roads() FakeRoads { return FakeRoads{f} }
+
+// Own gives the node one more address.
+func (f *Fake) Own(a netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.host = append(f.host, a)
+}
 
 // Carry moves a container's end away.
 func (f *Fake) Carry(name string) {
@@ -237,9 +245,13 @@ func (r FakeRoads) List() ([]topology.Route, error) {
 	return all, nil
 }
 
-// MTU is as the kernel's.
-func (r FakeRoads) MTU(netip.Addr) (int, error) {
+// Uplink is as the kernel's.
+func (r FakeRoads) Uplink(node netip.Addr) (topology.Uplink, error) {
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
-	return 1500, r.f.effect("mtu")
+	u := topology.Uplink{MTU: 1500, Prefixes: []netip.Prefix{uplink}, Host: slices.Clone(r.f.host)}
+	if node.IsValid() {
+		u.Host = append(u.Host, node)
+	}
+	return u, r.f.effect("uplink")
 }
