@@ -47,9 +47,9 @@ func nginx() Part {
 
 // nginxWrapper: nginx writes its titles over its environment, so nobody could tell later whose process it is, and its
 // workers outlive a master that was killed. In a PID namespace they all end with the wrapper, whose environment stays.
-// The first line is what examples/gateway advises: a connection to a machine without power is given up after 3 s.
+// The first line is what examples/gateway advises: a connection to a machine without power is given up after 3 s at most.
 const nginxWrapper = `
-echo 3 >/proc/sys/net/ipv4/tcp_retries2
+echo 2 >/proc/sys/net/ipv4/tcp_retries2
 unshare --pid --fork --kill-child nginx "$@" &
 u=$!
 pass() { kill -$1 $(cat /proc/$u/task/$u/children); }
