@@ -39,7 +39,8 @@ func TestARealEngineAnswers(t *testing.T) {
 		t.Errorf("a worker knows the managers %v, %v", got, err)
 	}
 
-	_, err = l.Docker(ctx, "n2", "run", "-d", "--name", "plain", lab.ShellImage, "sh", "-c", "echo one; echo two >&2; sleep 0.2; echo three; exit 3")
+	// The engine reads the two streams side by side: lines that come at once may be kept in either order.
+	_, err = l.Docker(ctx, "n2", "run", "-d", "--name", "plain", lab.ShellImage, "sh", "-c", "echo one; sleep 1; echo two >&2; sleep 1; echo three; exit 3")
 	must(err)
 	id, err := l.Docker(ctx, "n2", "inspect", "-f", "{{.Id}}", "plain")
 	must(err)
