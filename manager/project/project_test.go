@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	_ "time/tzdata" // a small machine has no table of zones
 
 	"pgregory.net/rapid"
 )
@@ -60,7 +61,7 @@ func TestAZoneIsAskedForAndNotLookedUp(t *testing.T) {
 	}
 	p, err := Parse(Input{File: "rolling.yml", Bytes: []byte(file), Zone: time.LoadLocation})
 	if err != nil {
-		t.Skipf("this machine has no table of time zones: %v", err)
+		t.Fatal(err)
 	}
 	if got := p.Environments[0].Freezes[0].Zone.String(); got != "Asia/Shanghai" {
 		t.Errorf("zone %q, want Asia/Shanghai", got)
