@@ -35,7 +35,7 @@ func (w *World) pushVariant(ctx context.Context, tag, variable string) (byDigest
 
 // deploy runs docker stack deploy on the leader with a stack file of the checkout.
 func (w *World) deploy(ctx context.Context, stack, file string, env ...string) error {
-	leader, err := w.Lab.Leader(ctx)
+	leader, err := w.leader(ctx)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ const rightWithin = 5 * time.Second
 // nodeLosesPower: Swarm itself needs more than ten seconds to see it; until then nginx's own memory of failures steers
 // around the dead members.
 func nodeLosesPower(ctx context.Context, w *World) (string, error) {
-	leader, err := w.Lab.Leader(ctx)
+	leader, err := w.leader(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -157,7 +157,7 @@ func (w *World) memberGone(ctx context.Context, dark time.Time, victim Task) (ti
 }
 
 func discoveryGoesOn(ctx context.Context, w *World) (string, error) {
-	leader, err := w.Lab.Leader(ctx)
+	leader, err := w.leader(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -205,7 +205,7 @@ func (w *World) kill(ctx context.Context, node, program string) error {
 }
 
 func driftIsShown(ctx context.Context, w *World) (string, error) {
-	leader, err := w.Lab.Leader(ctx)
+	leader, err := w.leader(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 func nodesAndPlugins(ctx context.Context, w *World) (string, error) {
-	leader, err := w.Lab.Leader(ctx)
+	leader, err := w.leader(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -198,7 +198,7 @@ func routesAreExact(ctx context.Context, w *World) (string, error) {
 }
 
 func leaderLosesPower(ctx context.Context, w *World) (string, error) {
-	leader, err := w.Lab.Leader(ctx)
+	leader, err := w.leader(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -301,7 +301,7 @@ func nodeComesBack(ctx context.Context, w *World) (string, error) {
 	if err := w.Lab.Start(ctx, w.lost); err != nil {
 		return "", err
 	}
-	leader, err := w.Lab.Leader(ctx)
+	leader, err := w.leader(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -357,7 +357,7 @@ func pluginsKilled(ctx context.Context, w *World) (string, error) {
 		return "", err
 	}
 	// a node that does not lead, so that both of its roles are seen: address echo and wiring
-	leader, err := w.Lab.Leader(ctx)
+	leader, err := w.leader(ctx)
 	if err != nil {
 		return "", err
 	}

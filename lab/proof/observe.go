@@ -41,7 +41,7 @@ func (w *World) Observe(ctx context.Context, withRoutes bool) (View, error) {
 	for _, n := range w.Lab.Nodes() {
 		v.Nodes[n] = w.Lab.Address(n)
 	}
-	leader, err := w.Lab.Leader(ctx)
+	leader, err := w.leader(ctx)
 	if err != nil {
 		return v, err
 	}

@@ -41,6 +41,16 @@ func Ground() []Proof {
 	}
 }
 
+// leader waits until most managers agree on who leads. A busy machine, or a node that has just come back, can bring an
+// election at any time, which ends within seconds.
+func (w *World) leader(ctx context.Context) (leader string, err error) {
+	err = eventually(ctx, time.Minute, "a leader of the Swarm", func(ctx context.Context) (err error) {
+		leader, err = w.Lab.Leader(ctx)
+		return err
+	})
+	return leader, err
+}
+
 // eventually polls f until it returns nil; within bounds it, and the last reason is in the error.
 func eventually(ctx context.Context, within time.Duration, what string, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, within)

@@ -76,7 +76,7 @@ func lastLine(text string) string {
 }
 
 func (w *World) imageOf(ctx context.Context, service string) (image string, err error) {
-	leader, err := w.Lab.Leader(ctx)
+	leader, err := w.leader(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -86,7 +86,7 @@ func (w *World) imageOf(ctx context.Context, service string) (image string, err 
 
 // clearStack removes a stack and waits until Swarm has let its network go.
 func (w *World) clearStack(ctx context.Context, stack string) error {
-	leader, err := w.Lab.Leader(ctx)
+	leader, err := w.leader(ctx)
 	if err != nil {
 		return err
 	}

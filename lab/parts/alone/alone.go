@@ -108,7 +108,7 @@ func (p *Part) answers(ctx context.Context, ended chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, p.Within)
 	defer cancel()
 	for {
-		err := p.Ready(ctx, p.Site)
+		err := p.asked(ctx)
 		if err == nil {
 			return nil
 		}
@@ -120,6 +120,14 @@ func (p *Part) answers(ctx context.Context, ended chan struct{}) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// asked asks once. A part that has just begun to listen may take a connection and never answer it (ZooKeeper, for
+// one), so that a question has a bound of its own.
+func (p *Part) asked(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return p.Ready(ctx, p.Site)
 }
 
 // Kill ends the part and all of its processes by SIGKILL; its data stays.
