@@ -61,7 +61,7 @@ test-unit: need-go ## the tests that need Go alone
 	go test -run '$(RUN)' ./...
 test-lab: need-go need-root ## the tests that need root: real kernels, engines, Swarms
 	lab/lab need $(TEST_PACKAGES)
-	go test -tags lab -p 1 -timeout 30m -run '$(RUN)' $(LAB_TESTS)
+	go test -tags lab -p 2 -timeout 40m -run '$(RUN)' $(LAB_TESTS)
 
 .PHONY: test-long
 test-long: need-go need-root ## the slow rounds that every test run need not pay for
