@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moby/moby/api/types/plugin"
 	"github.com/moby/moby/client"
 
 	"github.com/rolling-swarm/rolling/agent/loader"
@@ -95,18 +94,13 @@ func plugins(ctx context.Context, l *lab.Lab, node string) (map[string]string, e
 	}
 	got := map[string]string{}
 	for _, p := range list.Items {
-		got[p.Name] = fmt.Sprintf("enabled=%t %s", p.Enabled, build(p))
+		build, err := l.PluginBuild(node, p)
+		if err != nil {
+			return nil, err
+		}
+		got[p.Name] = fmt.Sprintf("enabled=%t %s", p.Enabled, build)
 	}
 	return got, nil
-}
-
-func build(p plugin.Plugin) string {
-	for _, e := range p.Settings.Env {
-		if b, ok := strings.CutPrefix(e, contract.BuildVariable+"="); ok {
-			return b
-		}
-	}
-	return ""
 }
 
 // asIn compares the node's plugins with a folder of bundles.

@@ -25,8 +25,12 @@ type Config struct {
 	State    string        `env:"ROLLING_STATE" envDefault:"/var/lib/rolling"`             // the host's /var/lib/rolling, as seen here
 	LogLevel slog.Level    `env:"ROLLING_LOG_LEVEL" envDefault:"info"`                     // debug, info, warn, error
 	Every    time.Duration `env:"ROLLING_CHECK_EVERY" envDefault:"10s"`                    // how often the plugins are looked at unasked
-	SetIPAM  string        `env:"ROLLING_SET_IPAM"`                                        // settings of rolling/ipam: NAME=VALUE NAME=VALUE
-	SetNet   string        `env:"ROLLING_SET_NET"`                                         // settings of rolling/net
+
+	// Settings of the plugins: NAME=VALUE NAME=VALUE.
+	SetIPAM    string `env:"ROLLING_SET_IPAM"`
+	SetNet     string `env:"ROLLING_SET_NET"`
+	SetLog     string `env:"ROLLING_SET_LOG"`
+	SetMetrics string `env:"ROLLING_SET_METRICS"`
 
 	Discovery discovery.Config // where members are registered while this node leads the Swarm
 	Line      line.Config      // to the manager
@@ -88,9 +92,9 @@ func (c Config) Validate() error {
 	if c.Every < time.Second {
 		problems = append(problems, fmt.Errorf("ROLLING_CHECK_EVERY: %s: want 1s or more", c.Every))
 	}
-	for name, text := range map[string]string{"ROLLING_SET_IPAM": c.SetIPAM, "ROLLING_SET_NET": c.SetNet} {
+	for plugin, text := range c.set() {
 		if _, err := bundle.Asked(text); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", name, err))
+			problems = append(problems, fmt.Errorf("%s: %w", setVariable(plugin), err))
 		}
 	}
 	problems = append(problems, c.Discovery.Validate(), c.Line.Validate())
@@ -100,13 +104,19 @@ func (c Config) Validate() error {
 // Socket is where the agent of this node serves its pages.
 func (c Config) Socket() string { return filepath.Join(c.State, "agent", "agent.sock") }
 
+// set is what is to be set, by plugin.
+func (c Config) set() map[string]string {
+	return map[string]string{"ipam": c.SetIPAM, "net": c.SetNet, "log": c.SetLog, "metrics": c.SetMetrics}
+}
+
+func setVariable(plugin string) string { return "ROLLING_SET_" + strings.ToUpper(plugin) }
+
 // Wants puts the settings over the bundles that were found.
 func (c Config) Wants(found []loader.Found) ([]bundle.Want, error) {
-	texts := map[string]string{"ipam": c.SetIPAM, "net": c.SetNet}
+	texts := c.set()
 	var wants []bundle.Want
 	var problems []error
 	for _, f := range found {
-		variable := "ROLLING_SET_" + strings.ToUpper(f.Name())
 		asked, err := bundle.Asked(texts[f.Name()])
 		if err == nil {
 			var w bundle.Want
@@ -115,7 +125,7 @@ func (c Config) Wants(found []loader.Found) ([]bundle.Want, error) {
 			}
 		}
 		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", variable, err))
+			problems = append(problems, fmt.Errorf("%s: %w", setVariable(f.Name()), err))
 		}
 	}
 	return wants, errors.Join(problems...)

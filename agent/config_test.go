@@ -24,8 +24,8 @@ func TestReadConfig(t *testing.T) {
 		{"a command that is none", "runn", nil, "", `"runn" is no command`},
 		{"a flag of another command", "run --bundles /b", nil, "", "usage:"},
 		{"a word too many", "load now", nil, "", "usage:"},
-		{"every problem at once", "run", map[string]string{"ROLLING_STATE": "x", "ROLLING_ENGINE": "y", "ROLLING_CHECK_EVERY": "1ms", "ROLLING_SET_NET": "z"}, "",
-			"ROLLING_STATE|ROLLING_ENGINE|ROLLING_CHECK_EVERY|ROLLING_SET_NET"},
+		{"every problem at once", "run", map[string]string{"ROLLING_STATE": "x", "ROLLING_ENGINE": "y", "ROLLING_CHECK_EVERY": "1ms", "ROLLING_SET_NET": "z", "ROLLING_SET_LOG": "y"}, "",
+			"ROLLING_STATE|ROLLING_ENGINE|ROLLING_CHECK_EVERY|ROLLING_SET_NET|ROLLING_SET_LOG"},
 		{"a duration that is none", "run", map[string]string{"ROLLING_CHECK_EVERY": "soon"}, "", "soon"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

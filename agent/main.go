@@ -25,6 +25,8 @@ import (
 	"github.com/rolling-swarm/rolling/agent/line"
 	engines "github.com/rolling-swarm/rolling/agent/line/docker"
 	"github.com/rolling-swarm/rolling/agent/line/fabric"
+	"github.com/rolling-swarm/rolling/agent/line/ledger"
+	"github.com/rolling-swarm/rolling/agent/line/meter"
 	"github.com/rolling-swarm/rolling/agent/loader"
 	"github.com/rolling-swarm/rolling/agent/status"
 	"github.com/rolling-swarm/rolling/agent/upkeep"
@@ -144,7 +146,8 @@ func openLine(c Config, plugins *upkeep.Upkeep, log *slog.Logger) (*line.Line, e
 		return nil, err
 	}
 	return line.New(c.Line, secret, line.Parts{
-		Engine: engine, Fabric: fabric.New(filepath.Join(c.State, "net", "net.sock")),
+		Engine: engine, Fabric: fabric.New(filepath.Join(c.State, "net", "net.sock")), Meter: meter.New(filepath.Join(c.State, "metrics", "metrics.sock")),
+		Ledger: ledger.New(filepath.Join(c.State, "ipam", "ipam.sock")),
 		Health: func() []string { return plugins.State().Problems() }, Version: version, Log: log,
 	})
 }

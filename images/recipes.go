@@ -19,6 +19,7 @@ func Recipes(plugins string) map[string]Recipe {
 		"agent":   func(ctx context.Context, work string) (Image, error) { return agent(ctx, work, plugins) },
 		"manager": manager,
 		"orders":  orders,
+		"lines":   lines,
 	}
 }
 
@@ -75,6 +76,14 @@ func orders(ctx context.Context, work string) (Image, error) {
 		Healthcheck: []string{"/web", "-healthcheck"},
 		Ports:       []string{"8080/tcp"},
 	}, nil
+}
+
+func lines(ctx context.Context, work string) (Image, error) {
+	layer, err := static(ctx, "./examples/lines", filepath.Join(work, "lines"), "lines")
+	if err != nil {
+		return Image{}, fmt.Errorf("image lines: %w", err)
+	}
+	return Image{Tag: "lines/writer:dev", Layers: []*tree.Tree{layer}, Entrypoint: []string{"/lines"}}, nil
 }
 
 // static is a layer with one program in it.

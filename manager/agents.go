@@ -15,6 +15,7 @@ import (
 	"github.com/rolling-swarm/rolling/manager/api"
 	"github.com/rolling-swarm/rolling/manager/cli"
 	"github.com/rolling-swarm/rolling/manager/cluster"
+	"github.com/rolling-swarm/rolling/manager/engine"
 	"github.com/rolling-swarm/rolling/manager/line"
 	"github.com/rolling-swarm/rolling/manager/line/secrets"
 )
@@ -58,6 +59,26 @@ func (a *agents) run(ctx context.Context) error {
 func (a *agents) Lines(ctx context.Context, at cluster.Place, n int) ([]string, error) {
 	got, err := a.board.Lines(ctx, at.Node, at.Task, at.Container, n)
 	return got.Lines, err
+}
+
+// Checks says what the health check of a container has said last.
+func (a *agents) Checks(ctx context.Context, at cluster.Place) (engine.Checks, error) {
+	got, err := a.board.Checks(ctx, at.Node, at.Task, at.Container)
+	all := engine.Checks{Failed: got.Failed, Unhealthy: got.Unhealthy}
+	for _, c := range got.Checks {
+		all.Checks = append(all.Checks, engine.Check(c))
+	}
+	return all, err
+}
+
+// Samples are the recent measurements of tasks on one node.
+func (a *agents) Samples(ctx context.Context, node string, tasks []string) (map[string]engine.Samples, error) {
+	got, err := a.board.Samples(ctx, node, tasks)
+	all := map[string]engine.Samples{}
+	for id, s := range got.Tasks {
+		all[id] = engine.Samples{IntervalSeconds: got.IntervalSeconds, End: got.End, CPUCores: s.CPUCores, MemoryBytes: s.MemoryBytes}
+	}
+	return all, err
 }
 
 // Routes says with what is missing; only if nobody answers is it an error.

@@ -25,6 +25,7 @@ import (
 	"github.com/rolling-swarm/rolling/manager/cluster"
 	"github.com/rolling-swarm/rolling/manager/engine"
 	"github.com/rolling-swarm/rolling/manager/line"
+	"github.com/rolling-swarm/rolling/manager/pages"
 	"github.com/rolling-swarm/rolling/manager/probe"
 	"github.com/rolling-swarm/rolling/manager/registry"
 	"github.com/rolling-swarm/rolling/manager/store"
@@ -125,18 +126,25 @@ func serveOn(ctx context.Context, c Config, log *slog.Logger, listeners []net.Li
 func newLoop(c Config, kept store.Store, swarm *cluster.Swarm, nodes *agents, log *slog.Logger) (*engine.Engine, error) {
 	images := registry.New(nil)
 	images.Plain = c.Plain
-	lines := []engine.Lines{swarm}
+	o := engine.Options{Store: kept, Cluster: swarm, Live: swarm, Settled: swarm, Registry: images, Lines: []engine.Lines{swarm}, Probe: probe.New(nil), Log: log}
 	if nodes != nil {
-		lines = []engine.Lines{nodes, swarm} // an agent finds what Swarm has forgotten
+		o.Agents, o.Ledger, o.Lines = nodes, nodes.board, []engine.Lines{nodes, swarm} // an agent finds what Swarm has forgotten
 	}
-	return engine.New(engine.Options{Store: kept, Cluster: swarm, Registry: images, Lines: lines, Probe: probe.New(nil), Log: log})
+	return engine.New(o)
 }
 
 func newDoor(loop *engine.Engine, nodes *agents, log *slog.Logger, checks ...api.Check) (*api.API, error) {
+	shown, err := pages.New(pages.Parts{
+		Projects: loop, Releases: loop, Tasks: loop, Deployments: loop, Plans: loop, Rollouts: loop, Events: loop, Version: version, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
 	figures := prometheus.NewRegistry()
 	figures.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	parts := api.Parts{
-		Projects: loop, Releases: loop, Deployments: loop, Rollouts: loop, Events: loop, Swarm: loop,
+		Projects: loop, Releases: loop, Deployments: loop, Rollouts: loop, Tasks: loop, Events: loop, Swarm: loop,
+		Networks: loop, Pools: loop, Addresses: loop, Reservations: loop, Pages: shown,
 		Checks: checks, Figures: figures, Version: version, Log: log,
 	}
 	if nodes != nil {

@@ -3,13 +3,15 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"sync"
 
 	"github.com/rolling-swarm/rolling/network-driver/bgp"
 	"github.com/rolling-swarm/rolling/network-driver/driver"
+	"github.com/rolling-swarm/rolling/network-driver/fabric"
+	"github.com/rolling-swarm/rolling/network-driver/liveness"
 	"github.com/rolling-swarm/rolling/network-driver/node"
+	"github.com/rolling-swarm/rolling/network-driver/probe"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -18,13 +20,14 @@ type deferred struct {
 	settings bgp.Settings
 	log      *slog.Logger
 
-	mu      sync.Mutex // guards speaker and own
+	mu      sync.Mutex // guards the rest
 	speaker *bgp.Speaker
-	own     []netip.Addr
+	own     []fabric.Announcement
+	drained bool
 }
 
 // Announce passes on, or keeps for later.
-func (d *deferred) Announce(own []netip.Addr) {
+func (d *deferred) Announce(own []fabric.Announcement) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.speaker != nil {
@@ -40,7 +43,28 @@ func (d *deferred) begin(restarting bool) *bgp.Speaker {
 	d.settings.Restarting = restarting
 	d.speaker = bgp.New(d.settings, d.log)
 	d.speaker.Announce(d.own)
+	d.speaker.Drain(d.drained)
 	return d.speaker
+}
+
+// drain passes on, or keeps for later.
+func (d *deferred) drain(drained bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.speaker != nil {
+		d.speaker.Drain(drained)
+	}
+	d.drained = drained
+}
+
+func (d *deferred) standing() bgp.Standing {
+	d.mu.Lock()
+	speaker := d.speaker
+	d.mu.Unlock()
+	if speaker == nil {
+		return bgp.Standing{}
+	}
+	return speaker.Standing()
 }
 
 func (d *deferred) sessions(ctx context.Context) ([]bgp.Session, error) {
@@ -58,9 +82,11 @@ type page struct {
 	node.Report
 	Links      []string      `json:"links"`
 	Neighbours []bgp.Session `json:"neighbours"`
+	Fabric     bgp.Standing  `json:"fabric"`
+	Probes     probe.Seen    `json:"probes"`
 }
 
-func picture(ctx context.Context, n *node.Node, speaker *deferred) (driver.Picture, error) {
+func picture(ctx context.Context, n *node.Node, speaker *deferred, prober *probe.Prober) (driver.Picture, error) {
 	r, err := n.Report(ctx)
 	if err != nil {
 		return driver.Picture{}, err
@@ -69,7 +95,10 @@ func picture(ctx context.Context, n *node.Node, speaker *deferred) (driver.Pictu
 	if err != nil {
 		return driver.Picture{}, err
 	}
-	p := page{Report: r, Neighbours: sessions, Links: []string{}}
+	p := page{Report: r, Neighbours: sessions, Links: []string{}, Fabric: speaker.standing(), Probes: prober.Seen()}
+	for name, problem := range p.Probes.Problems {
+		r.Problems["probe "+name] = problem
+	}
 	joined := 0
 	for _, e := range r.Endpoints {
 		if e.Phase == topology.Joined {
@@ -77,7 +106,7 @@ func picture(ctx context.Context, n *node.Node, speaker *deferred) (driver.Pictu
 			p.Links = append(p.Links, topology.HostEnd(e.ID))
 		}
 	}
-	return driver.Picture{Ready: r.Ready, Refused: r.Refused, Problems: r.Problems, State: p, Figures: figures(r, sessions, joined)}, nil
+	return driver.Picture{Ready: r.Ready, Refused: r.Refused, Problems: r.Problems, State: p, Figures: append(figures(r, sessions, joined), fabricFigures(p.Fabric, p.Probes)...)}, nil
 }
 
 func figures(r node.Report, sessions []bgp.Session, joined int) []driver.Figure {
@@ -94,6 +123,7 @@ func figures(r node.Report, sessions []bgp.Session, joined int) []driver.Figure 
 			driver.Figure{Name: "rolling_net_neighbour_up", Help: "1 while the BGP session with the neighbour is established.", Value: established, Label: "neighbour", Of: a},
 			driver.Figure{Name: "rolling_net_neighbour_flaps_total", Help: "How often the session with the neighbour ended.", Counter: true, Value: float64(s.Flaps), Label: "neighbour", Of: a})
 	}
+	all = append(all, fastFigures(r.FastPath)...)
 	ready := 0.0
 	if r.Ready {
 		ready = 1
@@ -111,4 +141,60 @@ func figures(r node.Report, sessions []bgp.Session, joined int) []driver.Figure 
 		driver.Figure{Name: "rolling_net_orphans_total", Help: "Endpoints forgotten since their link had gone without a Leave.", Counter: true, Value: float64(r.Counts.Orphans)},
 		driver.Figure{Name: "rolling_net_route_changes_total", Help: "Changes of routes taken from the fabric.", Counter: true, Value: float64(r.Counts.Learnt)},
 	)
+}
+
+// fastFigures: the share of the fast path is (in + out + local) ÷ (in + out + local + stack).
+func fastFigures(r topology.FastReport) []driver.Figure {
+	all := []driver.Figure{
+		{Name: "rolling_net_fastpath", Help: "1 for the path that was chosen at the start.", Value: 1, Label: "path", Of: r.Path},
+		{Name: "rolling_net_fastpath_interfaces", Help: "Interfaces that the fast path sits on.", Value: float64(r.Devices)},
+		{Name: "rolling_net_fastpath_addresses", Help: "Addresses that the fast path knows.", Value: float64(r.Entries)},
+	}
+	if r.Path != topology.Plain {
+		idle := 0.0
+		if r.Idle != "" {
+			idle = 1
+		}
+		all = append(all, driver.Figure{Name: "rolling_net_fastpath_idle", Help: "1 while the path carries nothing; /debug/state says why.", Value: idle})
+	}
+	for path := range r.Refused {
+		all = append(all, driver.Figure{Name: "rolling_net_fastpath_refused", Help: "1 for a path that was not taken; /debug/state says why.", Value: 1, Label: "path", Of: path})
+	}
+	for way, n := range r.Packets {
+		all = append(all, driver.Figure{Name: "rolling_net_fastpath_packets_total", Counter: true, Value: float64(n), Label: "way", Of: way,
+			Help: "Packets since the path was loaded: out to another node, in from one, local between two containers here, stack by the ordinary way, spoofed and dropped."})
+	}
+	return all
+}
+
+func fabricFigures(s bgp.Standing, seen probe.Seen) []driver.Figure {
+	drained := 0.0
+	if s.Drained {
+		drained = 1
+	}
+	all := []driver.Figure{
+		{Name: "rolling_net_routes_held", Help: "Routes that the speaker holds to other nodes' containers.", Value: float64(s.Held)},
+		{Name: "rolling_net_routes_kept", Help: "Of them those that nobody tells any more, since all reflectors are lost.", Value: float64(s.Kept)},
+		{Name: "rolling_net_prefixes_announced", Help: "Prefixes that this node announces.", Value: float64(s.Own)},
+		{Name: "rolling_net_pools_announced", Help: "Of them the pools that it announces to routers as a whole.", Value: float64(len(s.Border))},
+		{Name: "rolling_net_drained", Help: "1 while all of them are marked for a shutdown.", Value: drained},
+		{Name: "rolling_net_silences_total", Help: "Sessions ended, or routes forgotten, since the neighbour's node fell silent.", Counter: true, Value: float64(s.Lost)},
+		{Name: "rolling_net_convergence_seconds", Help: "From the newest session's start to the end of what the neighbour had to tell.", Value: s.Converged.Seconds()},
+		{Name: "rolling_net_settled_seconds", Help: "From the speaker's start until the fabric was known; 0 before.", Value: s.Settled.Seconds()},
+	}
+	for _, n := range seen.Nodes {
+		alive := 0.0
+		if n.State == "alive" {
+			alive = 1
+		}
+		all = append(all, driver.Figure{Name: "rolling_net_node_answers", Help: "1 while the neighbour's kernel answers; without answers only the hold time tells of its loss.", Value: alive, Label: "neighbour", Of: n.Address.String()})
+	}
+	for _, r := range seen.Routers {
+		up := 0.0
+		if r.State == liveness.Up.String() {
+			up = 1
+		}
+		all = append(all, driver.Figure{Name: "rolling_net_bfd_up", Help: "1 while BFD with the router is up.", Value: up, Label: "router", Of: r.Address.String()})
+	}
+	return all
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"time"
 
@@ -13,8 +14,12 @@ import (
 
 	"github.com/rolling-swarm/rolling/network-driver/bgp"
 	"github.com/rolling-swarm/rolling/network-driver/driver"
+	"github.com/rolling-swarm/rolling/network-driver/fabric"
+	"github.com/rolling-swarm/rolling/network-driver/fastpath"
 	"github.com/rolling-swarm/rolling/network-driver/kernel"
+	"github.com/rolling-swarm/rolling/network-driver/liveness"
 	"github.com/rolling-swarm/rolling/network-driver/node"
+	"github.com/rolling-swarm/rolling/network-driver/probe"
 	"github.com/rolling-swarm/rolling/network-driver/state"
 	"github.com/rolling-swarm/rolling/network-driver/swarm"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
@@ -23,37 +28,70 @@ import (
 // openAgain: an older process may still hold the file; the engine is answered with an error meanwhile.
 const openAgain = time.Second
 
+const (
+	// misses in a row make a node silent: a bond that fails over, or a switch that learns anew, needs less.
+	misses = 4
+	// multiplier is what routers are told to wait for: this process may have to wait for a CPU.
+	multiplier = 5
+	bfdPort    = 3784 // RFC 5881
+)
+
 // run listens before all else: the engine dials 0.5, 3.5, 6.5 and 9.5 s after the start, and then disables the plugin.
 func run(ctx context.Context, c Config, log *slog.Logger) error {
 	calls, err := driver.Listen(c.Socket)
 	if err != nil {
 		return err
 	}
-	wires, err := kernel.OpenWires()
-	if err != nil {
-		return err
-	}
-	roads, err := kernel.OpenRoads()
-	if err != nil {
-		return err
-	}
 	speaker := &deferred{settings: bgp.Settings{
 		ASN: c.ASN, Port: c.Port, Hold: c.Hold, MaxPrefixes: c.MaxPrefixes, Pools: c.pools, Routers: c.routers,
+		Key: c.key, Keys: c.keys, Security: c.TTLSecurity,
 	}, log: log}
-	n := node.New(node.Parts{
-		Wires: wires, Gate: kernel.NewGate(c.IptablesNFT, c.IptablesLegacy), Roads: roads, Announcer: speaker,
-		Routers: c.routers, Log: log, Now: time.Now,
-	})
+	speaker.drain(c.drained())
+	prober := probe.New(probe.Settings{
+		Echo: liveness.Settings{Every: c.detect, Misses: misses}, BFD: c.BFD, Multiplier: multiplier, BFDPort: bfdPort,
+	}, log)
+	parts, err := edges(c, log)
+	if err != nil {
+		return err
+	}
+	parts.Announcer = speaker
+	n := node.New(parts)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.Run(ctx) })
 	group.Go(func() error { return driver.Serve(ctx, calls, driver.New(n, log).Mux()) })
-	group.Go(func() error { return serveStatus(ctx, c, n, speaker) })
-	group.Go(func() error { return begin(ctx, c, n, speaker, log) })
+	group.Go(func() error { return serveStatus(ctx, c, n, speaker, prober) })
+	group.Go(func() error { return begin(ctx, c, n, speaker, prober, log) })
 	return group.Wait()
 }
 
+// edges opens what the node stands on.
+func edges(c Config, log *slog.Logger) (node.Parts, error) {
+	none := node.Parts{}
+	wires, err := kernel.OpenWires()
+	if err != nil {
+		return none, err
+	}
+	roads, err := kernel.OpenRoads()
+	if err != nil {
+		return none, err
+	}
+	fence, err := kernel.OpenFence()
+	if err != nil {
+		return none, err
+	}
+	fast, err := fastpath.Open(fastpath.Settings{Wish: fastpath.Wish(c.FastPath)})
+	if err != nil {
+		return none, err
+	}
+	log.Info("the fast path", "path", fast.Report().Path, "refused", fast.Report().Refused)
+	return node.Parts{
+		Wires: wires, Gate: kernel.NewGate(c.IptablesNFT, c.IptablesLegacy), Roads: roads, Fence: fence, Fast: fast,
+		Routers: fabric.Plain(c.routers), Log: log, Now: time.Now,
+	}, nil
+}
+
 // begin reads the state, makes the kernel agree, and only then lets the speaker speak: what it announces first must be whole.
-func begin(ctx context.Context, c Config, n *node.Node, speaker *deferred, log *slog.Logger) error {
+func begin(ctx context.Context, c Config, n *node.Node, speaker *deferred, prober *probe.Prober, log *slog.Logger) error {
 	file, err := open(ctx, c, n, log)
 	if err != nil {
 		return err
@@ -75,7 +113,7 @@ func begin(ctx context.Context, c Config, n *node.Node, speaker *deferred, log *
 		}
 		restarting, err = n.Begin(ctx, node.Beginning{Store: file, State: s, Membership: members, Fresh: file.Fresh})
 	}
-	return follow(ctx, c, n, speaker.begin(restarting), members, log)
+	return follow(ctx, c, n, speaker.begin(restarting), prober, members, log)
 }
 
 // open tries until the file can be had. One of a newer schema cannot: the plugin stays, and says so to every call.
@@ -104,13 +142,15 @@ func open(ctx context.Context, c Config, n *node.Node, log *slog.Logger) (*state
 }
 
 // follow speaks BGP with whom the engine names.
-func follow(ctx context.Context, c Config, n *node.Node, speaker *bgp.Speaker, members topology.Membership, log *slog.Logger) error {
+func follow(ctx context.Context, c Config, n *node.Node, speaker *bgp.Speaker, prober *probe.Prober, members topology.Membership, log *slog.Logger) error {
 	watch, err := swarm.New(c.Engine, log)
 	if err != nil {
 		return err
 	}
 	meet := func(m topology.Membership) {
-		speaker.Meet(m.Self, topology.Neighbours(m, c.routers, c.ASN, c.Port))
+		all := fabric.Neighbours(m, c.routers, c.ASN, c.Port)
+		speaker.Meet(m.Self, all)
+		prober.Meet(m.Self, fabric.Nodes(all), fabric.WithBFD(m, c.routers))
 	}
 	meet(members)
 	group, ctx := errgroup.WithContext(ctx)
@@ -118,8 +158,10 @@ func follow(ctx context.Context, c Config, n *node.Node, speaker *bgp.Speaker, m
 		return speaker.Run(ctx, bgp.Told{
 			Learn:  func(routes []topology.Route) { n.Learn(ctx, routes) },
 			Settle: func() { n.Settle(ctx) },
+			Border: func(pools []netip.Prefix) { n.Border(ctx, pools) },
 		})
 	})
+	group.Go(func() error { return prober.Run(ctx, speaker.Judge) })
 	group.Go(func() error {
 		return watch.Run(ctx, members, func(m topology.Membership) {
 			n.Meet(ctx, m)
@@ -129,9 +171,11 @@ func follow(ctx context.Context, c Config, n *node.Node, speaker *bgp.Speaker, m
 	return group.Wait()
 }
 
-// serveStatus serves the same pages on the socket in the state's folder, and on TCP when set.
-func serveStatus(ctx context.Context, c Config, n *node.Node, speaker *deferred) error {
-	pages := driver.Status(func(ctx context.Context) (driver.Picture, error) { return picture(ctx, n, speaker) })
+// serveStatus serves its pages on the socket in the state's folder, and those that only show something on TCP when set.
+func serveStatus(ctx context.Context, c Config, n *node.Node, speaker *deferred, prober *probe.Prober) error {
+	look := func(ctx context.Context) (driver.Picture, error) { return picture(ctx, n, speaker, prober) }
+	pages := driver.Status(look)
+	driver.Drain(pages, func(drained bool) error { return c.drain(speaker, drained) })
 	socket, err := driver.Listen(filepath.Join(c.State, "net.sock"))
 	if err != nil {
 		return err
@@ -143,7 +187,7 @@ func serveStatus(ctx context.Context, c Config, n *node.Node, speaker *deferred)
 		if err != nil {
 			return errors.Join(fmt.Errorf("ROLLING_METRICS_LISTEN: %w", err), socket.Close())
 		}
-		group.Go(func() error { return driver.Serve(ctx, tcp, pages) })
+		group.Go(func() error { return driver.Serve(ctx, tcp, driver.Status(look)) })
 	}
 	return group.Wait()
 }

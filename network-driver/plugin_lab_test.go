@@ -31,6 +31,7 @@ type rig struct {
 	space  lan.Space
 	folder string
 	extra  []string
+	poor   bool // without CAP_SYS_ADMIN
 	engine *engine
 	proc   *exec.Cmd
 	log    *lockedBuffer
@@ -77,8 +78,12 @@ func (r *rig) launch() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	// The plugin has no more rights than its bundle will ask for.
-	r.proc = r.space.Command(context.Background(), "setpriv", "--no-new-privs", "--bounding-set=-all,+net_admin", "--", self)
+	// The plugin has no more rights than its bundle asks for.
+	rights := "-all,+net_admin,+net_raw,+sys_admin"
+	if r.poor {
+		rights = "-all,+net_admin,+net_raw"
+	}
+	r.proc = r.space.Command(context.Background(), "setpriv", "--no-new-privs", "--bounding-set="+rights, "--", self)
 	r.proc.Env = append(append(os.Environ(), asPlugin+"=1", "ROLLING_SOCKET="+r.socket(), "ROLLING_STATE="+filepath.Join(r.folder, "state"),
 		"ROLLING_ENGINE=unix://"+filepath.Join(r.folder, "docker.sock"), "ROLLING_LOG_LEVEL=debug"), r.extra...)
 	r.proc.Stdout, r.proc.Stderr = r.log, r.log

@@ -2,6 +2,8 @@
 // the settings that are asked for with what is installed, and says the steps between the two. It knows builds, settings
 // and the order of steps. It refuses to know the engine, files, and time beyond a count of failures.
 //
+// A plugin whose program a launcher runs (launched.go) is changed beside the engine.
+//
 // Its invariants: steps done and decided again are none; from wherever steps were cut off, deciding again leads to the
 // same end; a plugin that is as it should be is never touched, since containers hang on it.
 package bundle
@@ -24,6 +26,7 @@ type Bundle struct {
 	Build    string            // the bundle's own digest
 	Defaults map[string]string // every setting that may be set
 	Folders  []string          // folders of the host that must be there before the plugin starts
+	Frame    string            // "" if the engine runs the program itself, else see launched.go
 }
 
 // Name is the short name: net.
@@ -86,8 +89,9 @@ func (b Bundle) unknown(name string) error {
 type Installed struct {
 	Present bool              `json:"present"`
 	Enabled bool              `json:"enabled"`
-	Build   string            `json:"build"` // "" for one that is not ours
+	Build   string            `json:"build"` // "" for one that is not ours; with a frame, of the program that runs
 	Values  map[string]string `json:"-"`
+	Frame   string            `json:"frame,omitempty"`
 }
 
 // A Verb is a kind of step.
@@ -101,6 +105,9 @@ const (
 	Enable   Verb = "enable"
 	Disable  Verb = "disable" // by force: networks use the plugin
 	Remove   Verb = "remove"  // by force as well
+	Retire   Verb = "retire"  // disable and remove, unless a container uses it: then ErrInUse
+	Lay      Verb = "lay"     // put the program and its settings where the launcher takes them up
+	Await    Verb = "await"   // wait until the launcher runs what was laid
 )
 
 // A Step is what to do next and why.
@@ -121,6 +128,9 @@ func (s Step) String() string {
 // defaults of new settings nor new mounts, and needs a registry. Disabling and removing by force leaves containers,
 // links and routes alone, and the new plugin is registered under the same alias for the networks that are there.
 func Steps(w Want, have Installed) []Step {
+	if w.Frame != "" {
+		return launched(w, have)
+	}
 	switch {
 	case !have.Present:
 		return append([]Step{{Verb: Create, Cause: "not installed"}}, w.started(w.Defaults, "not installed")...)

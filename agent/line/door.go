@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,37 +29,71 @@ func (l *Line) door(hello wire.Hello, greeted func()) http.Handler {
 		greeted()
 	})
 	mux.HandleFunc("GET "+wire.PathLines, l.lines)
+	mux.HandleFunc("GET "+wire.PathChecks, l.checks)
+	mux.HandleFunc("GET "+wire.PathSamples, l.samples)
 	mux.HandleFunc("GET "+wire.PathRoutes, func(w http.ResponseWriter, r *http.Request) {
 		routes, err := l.parts.Fabric.Routes(r.Context())
 		answer(w, routes, err)
 	})
+	l.addressRoutes(mux)
 	mux.HandleFunc("GET "+wire.PathHealth, func(w http.ResponseWriter, _ *http.Request) {
 		problems := l.parts.Health()
 		write(w, wire.Health{Ready: len(problems) == 0, Problems: problems, Now: time.Now().UTC()})
+	})
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, fmt.Sprintf("agent %s knows no question %.50q", l.parts.Version, r.URL.Path), http.StatusNotImplemented)
 	})
 	return bounded(mux)
 }
 
 func (l *Line) lines(w http.ResponseWriter, r *http.Request) {
+	text := r.URL.Query().Get("n")
+	n, err := strconv.Atoi(text)
+	bad := err != nil || n < 1 || n > wire.MaxLines
+	container, ok := l.container(w, r)
+	switch {
+	case !ok:
+	case bad:
+		http.Error(w, fmt.Sprintf("n=%q: want 1 to %d", text, wire.MaxLines), http.StatusBadRequest)
+	default:
+		lines, err := l.parts.Engine.Lines(r.Context(), container, n)
+		answer(w, lines, err)
+	}
+}
+
+func (l *Line) checks(w http.ResponseWriter, r *http.Request) {
+	if container, ok := l.container(w, r); ok {
+		checks, err := l.parts.Engine.Checks(r.Context(), container)
+		answer(w, checks, err)
+	}
+}
+
+func (l *Line) samples(w http.ResponseWriter, r *http.Request) {
+	tasks := r.URL.Query()["task"]
+	if len(tasks) == 0 || len(tasks) > wire.MaxTasks || slices.ContainsFunc(tasks, func(t string) bool { return !isID(t) }) {
+		http.Error(w, fmt.Sprintf("want 1 to %d times task=ID", wire.MaxTasks), http.StatusBadRequest)
+		return
+	}
+	samples, err := l.parts.Meter.Samples(r.Context(), tasks)
+	answer(w, samples, err)
+}
+
+// container finds the one that a question is about: by its own id or by its task's. If it is false, the answer is written.
+func (l *Line) container(w http.ResponseWriter, r *http.Request) (string, bool) {
 	q := r.URL.Query()
 	container, task := q.Get("container"), q.Get("task")
-	n, err := strconv.Atoi(q.Get("n"))
-	switch {
-	case !isID(container+task) || container != "" && task != "":
+	if !isID(container+task) || container != "" && task != "" {
 		http.Error(w, "want container=ID or task=ID", http.StatusBadRequest)
-		return
-	case err != nil || n < 1 || n > wire.MaxLines:
-		http.Error(w, fmt.Sprintf("n=%q: want 1 to %d", q.Get("n"), wire.MaxLines), http.StatusBadRequest)
-		return
+		return "", false
 	}
-	if task != "" {
-		if container, err = l.parts.Engine.Container(r.Context(), task); err != nil {
-			answer(w, nil, err)
-			return
-		}
+	if task == "" {
+		return container, true
 	}
-	lines, err := l.parts.Engine.Lines(r.Context(), container, n)
-	answer(w, lines, err)
+	container, err := l.parts.Engine.Container(r.Context(), task)
+	if err != nil {
+		answer(w, nil, err)
+	}
+	return container, err == nil
 }
 
 // isID keeps names, paths and options out of the engine's API: ids of containers and tasks are letters and digits.

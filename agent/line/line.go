@@ -49,6 +49,8 @@ type Engine interface {
 	Container(ctx context.Context, task string) (string, error)
 	// Lines are the last n of a container; wire.ErrUnknown if it is not here.
 	Lines(ctx context.Context, container string, n int) (wire.Lines, error)
+	// Checks are what its health check has said last; wire.ErrUnknown if it is not here.
+	Checks(ctx context.Context, container string) (wire.Checks, error)
 }
 
 // Fabric knows the node's routes.
@@ -56,10 +58,17 @@ type Fabric interface {
 	Routes(context.Context) (wire.Routes, error)
 }
 
+// Meter knows the recent measurements of the node's tasks.
+type Meter interface {
+	Samples(ctx context.Context, tasks []string) (wire.Samples, error)
+}
+
 // Parts are what is behind the door.
 type Parts struct {
 	Engine  Engine
 	Fabric  Fabric
+	Meter   Meter
+	Ledger  Ledger
 	Health  func() []string // problems; none if all is well
 	Version string
 	Log     *slog.Logger

@@ -3,8 +3,10 @@ package line
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +67,23 @@ func (f fake) Managers(context.Context) ([]string, error) {
 func (f fake) Container(context.Context, string) (string, error)      { return "abcdefabcdef", f.err }
 func (f fake) Routes(context.Context) (wire.Routes, error)            { return wire.Routes{}, f.err }
 func (f fake) Lines(context.Context, string, int) (wire.Lines, error) { return wire.Lines{}, f.err }
+func (f fake) Checks(context.Context, string) (wire.Checks, error) {
+	return wire.Checks{Failed: 3, Checks: []wire.Check{{ExitCode: 1, Output: "refused"}}}, f.err
+}
+func (f fake) Samples(context.Context, []string) (wire.Samples, error) {
+	return wire.Samples{IntervalSeconds: 10}, f.err
+}
+
+func (f fake) Addresses(_ context.Context, leases bool, one netip.Addr) (wire.Addresses, error) {
+	return wire.Addresses{Ready: leases, Warnings: []string{one.String()}}, f.err
+}
+func (f fake) Free(_ context.Context, a netip.Addr, sure bool) error {
+	if !sure {
+		return fmt.Errorf("%w: %s may be in use", wire.ErrRefused, a)
+	}
+	return f.err
+}
+func (f fake) ReadSettled(context.Context) error { return f.err }
 
 func TestTheDoorAnswersWhatItKnows(t *testing.T) {
 	id := strings.Repeat("a", 64)
@@ -88,11 +107,27 @@ func TestTheDoorAnswersWhatItKnows(t *testing.T) {
 		{"lines of a path", "GET", wire.PathLines + "?n=5&container=..%2F..%2Finfo%3Fa", nil, 400, "want container=ID"},
 		{"no number", "GET", wire.PathLines + "?container=" + id, nil, 400, "want 1 to 500"},
 		{"too many lines", "GET", wire.PathLines + "?n=501&container=" + id, nil, 400, "want 1 to 500"},
+		{"checks", "GET", wire.PathChecks + "?container=" + id, nil, 200, `"failed":3`},
+		{"checks of a task of nobody", "GET", wire.PathChecks + "?task=abcdefabcdefa", wire.ErrUnknown, 404, "no such container"},
+		{"checks of a path", "GET", wire.PathChecks + "?task=..%2F..%2Finfo%3Fa", nil, 400, "want container=ID"},
+		{"samples", "GET", wire.PathSamples + "?task=abcdefabcdefa&task=abcdefabcdefb", nil, 200, `"intervalSeconds":10`},
+		{"samples of nobody", "GET", wire.PathSamples, nil, 400, "want 1 to 100"},
+		{"samples of too many", "GET", wire.PathSamples + "?" + strings.Repeat("task=abcdefabcdefa&", 101), nil, 400, "want 1 to 100"},
+		{"samples without the plugin", "GET", wire.PathSamples + "?task=abcdefabcdefa", errors.New("no metrics plugin"), 502, "no metrics plugin"},
+		{"addresses", "GET", wire.PathAddresses + "?leases=true", nil, 200, `"ready":true`},
+		{"one address", "GET", wire.PathAddresses + "?lease=10.1.0.1", nil, 200, `"10.1.0.1"`},
+		{"addresses of nonsense", "GET", wire.PathAddresses + "?lease=x", nil, 400, "want an address"},
+		{"addresses without the plugin", "GET", wire.PathAddresses, errors.New("no ipam plugin"), 502, "no ipam plugin"},
+		{"a rest is ended", "POST", wire.PathFree + "?address=10.1.0.1&force=true", nil, 200, ""},
+		{"a rest that the plugin does not end", "POST", wire.PathFree + "?address=10.1.0.1", nil, 409, "10.1.0.1 may be in use"},
+		{"a rest of nobody", "POST", wire.PathFree + "?address=fd00::1", nil, 400, "want address=IP"},
+		{"a rest is not ended by looking", "GET", wire.PathFree + "?address=10.1.0.1", nil, 501, "knows no question"},
+		{"named pools are to be read", "POST", wire.PathSettled, nil, 200, ""},
 		{"another method", "POST", wire.PathHealth, nil, 405, ""},
-		{"another path", "GET", "/v1/exec", nil, 404, ""},
+		{"another path", "GET", "/v1/exec", nil, 501, `knows no question "/v1/exec"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := &Line{parts: Parts{Engine: fake{c.err}, Fabric: fake{c.err}, Health: func() []string { return []string{"a problem"} }, Log: slog.New(slog.DiscardHandler)}}
+			l := &Line{parts: Parts{Engine: fake{c.err}, Fabric: fake{c.err}, Meter: fake{c.err}, Ledger: fake{c.err}, Health: func() []string { return []string{"a problem"} }, Log: slog.New(slog.DiscardHandler)}}
 			w := httptest.NewRecorder()
 			l.door(wire.Hello{NodeID: "n", Hostname: "h"}, func() {}).ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil))
 			if w.Code != c.status || !strings.Contains(w.Body.String(), c.text) {

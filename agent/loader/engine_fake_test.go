@@ -24,6 +24,7 @@ type wire struct {
 	mu      sync.Mutex
 	plugins map[string]*plugin.Plugin
 	files   map[string][]string // of the root file system, by plugin
+	used    map[string]bool     // a container uses the plugin
 	fault   string              // of the next changing call: "refuse", "reset", "stall"
 	events  chan string
 	release chan struct{}
@@ -32,7 +33,7 @@ type wire struct {
 // engine serves a wire on a unix socket and gives its address.
 func engine(t *testing.T) (*wire, string) {
 	t.Helper()
-	w := &wire{plugins: map[string]*plugin.Plugin{}, files: map[string][]string{}, events: make(chan string, 100), release: make(chan struct{})}
+	w := &wire{plugins: map[string]*plugin.Plugin{}, files: map[string][]string{}, used: map[string]bool{}, events: make(chan string, 100), release: make(chan struct{})}
 	socket := filepath.Join(t.TempDir(), "docker.sock")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
@@ -48,6 +49,12 @@ func engine(t *testing.T) (*wire, string) {
 		server.Close()
 	})
 	return w, "unix://" + socket
+}
+
+func (w *wire) use(name string, yes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.used[name] = yes
 }
 
 func (w *wire) next(fault string) {
@@ -170,15 +177,22 @@ func (w *wire) change(r *http.Request, path string) error {
 	if err != nil {
 		return err
 	}
+	forced := r.URL.Query().Get("force") == "1"
 	switch verb {
 	case "enable", "disable":
 		if p.Enabled == (verb == "enable") {
 			return status{http.StatusConflict, "plugin is already " + verb + "d"}
 		}
+		if verb == "disable" && w.used[name] && !forced {
+			return status{http.StatusConflict, "plugin " + name + " is in use"}
+		}
 		p.Enabled = verb == "enable"
 	case "set":
 		return set(p, r.Body)
 	case "remove":
+		if w.used[name] && !forced {
+			return status{http.StatusConflict, "plugin " + name + " is in use"}
+		}
 		delete(w.plugins, name)
 	}
 	w.events <- verb

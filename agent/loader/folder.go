@@ -18,7 +18,8 @@ import (
 // Found is a bundle and where it lies.
 type Found struct {
 	bundle.Bundle
-	Folder string
+	Folder  string
+	program string // of a bundle with a launcher: the program that it runs
 }
 
 // Find reads every bundle of a folder: NAME/config.json with NAME/rootfs beside it.
@@ -63,12 +64,20 @@ func read(folder string) (Found, error) {
 		switch {
 		case e.Name == contract.BuildVariable:
 			f.Build = value
+		case e.Name == contract.FrameVariable:
+			f.Frame = value
 		case slices.Contains(e.Settable, "value"):
 			f.Defaults[e.Name] = value
 		}
 	}
 	if f.Build == "" {
 		return f, fmt.Errorf("config.json has no %s", contract.BuildVariable)
+	}
+	if f.Frame != "" {
+		if len(c.Entrypoint) == 0 {
+			return f, errors.New("config.json has no entrypoint")
+		}
+		f.program = filepath.Join(folder, "rootfs", c.Entrypoint[len(c.Entrypoint)-1])
 	}
 	for _, m := range c.Mounts {
 		if m.Source != nil && strings.HasPrefix(*m.Source, contract.StateRoot+"/") {

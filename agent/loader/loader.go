@@ -34,9 +34,10 @@ const (
 
 // An Engine is this node's engine.
 type Engine struct {
-	api     *client.Client
-	state   string            // contract.StateRoot of the host, as seen here
-	folders map[string]string // of the bundles, by alias
+	api      *client.Client
+	state    string            // contract.StateRoot of the host, as seen here
+	folders  map[string]string // of the bundles, by alias
+	programs map[string]string // of those with a launcher
 }
 
 // New makes an Engine of the engine's address, such as unix:///var/run/docker.sock, and of the bundles that were found. It
@@ -46,9 +47,12 @@ func New(host, state string, found []Found) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine %s: %w", host, err)
 	}
-	e := &Engine{api: api, state: state, folders: map[string]string{}}
+	e := &Engine{api: api, state: state, folders: map[string]string{}, programs: map[string]string{}}
 	for _, f := range found {
 		e.folders[f.Alias] = f.Folder
+		if f.program != "" {
+			e.programs[f.Alias] = f.program
+		}
 	}
 	return e, nil
 }
@@ -67,7 +71,11 @@ func (e *Engine) Installed(ctx context.Context, alias string) (bundle.Installed,
 	if err != nil {
 		return bundle.Installed{}, fmt.Errorf("inspect plugin %s: %w", alias, err)
 	}
-	return installed(got.Plugin), nil
+	i := installed(got.Plugin)
+	if i.Frame != "" {
+		return e.running(i, alias), nil
+	}
+	return i, nil
 }
 
 func installed(p plugin.Plugin) bundle.Installed {
@@ -76,7 +84,7 @@ func installed(p plugin.Plugin) bundle.Installed {
 		name, value, _ := strings.Cut(line, "=")
 		i.Values[name] = value
 	}
-	i.Build = i.Values[contract.BuildVariable]
+	i.Build, i.Frame = i.Values[contract.BuildVariable], i.Values[contract.FrameVariable]
 	return i
 }
 
@@ -114,6 +122,12 @@ func (e *Engine) do(ctx context.Context, b bundle.Bundle, step bundle.Step) (err
 		_, err = e.api.PluginDisable(ctx, b.Alias, client.PluginDisableOptions{Force: true})
 	case bundle.Remove:
 		_, err = e.api.PluginRemove(ctx, b.Alias, client.PluginRemoveOptions{Force: true})
+	case bundle.Retire:
+		return e.retire(ctx, b)
+	case bundle.Lay:
+		return e.lay(b, step.Settings)
+	case bundle.Await:
+		return e.await(ctx, b)
 	default:
 		err = errors.New("no such step")
 	}

@@ -51,6 +51,7 @@ type Plugin struct {
 	Installed bundle.Installed    `json:"installed"`
 	Ready     bool                `json:"ready"` // as wanted when last looked at
 	Problem   string              `json:"problem,omitempty"`
+	Waits     string              `json:"waits,omitempty"`    // what is to be done once no container uses the plugin; it works as it is
 	Failures  int                 `json:"failures"`           // in a row
 	NextTry   *time.Time          `json:"nextTry,omitempty"`  // after failures
 	LookedAt  *time.Time          `json:"lookedAt,omitempty"` // when it was seen last
@@ -203,7 +204,10 @@ func (u *Upkeep) keep(ctx context.Context, w bundle.Want) error {
 	if u.record(w.Alias, have, len(steps) == 0) || len(steps) == 0 {
 		return nil
 	}
-	if err := u.do(ctx, w, have, steps); err != nil {
+	if err := u.do(ctx, w, have, steps); errors.Is(err, bundle.ErrInUse) {
+		u.waits(w.Alias, steps[0].Cause)
+		return nil
+	} else if err != nil {
 		u.fail(w.Alias, err)
 		return err
 	}
@@ -241,13 +245,28 @@ func (u *Upkeep) set(alias string, change func(*Plugin)) {
 func (u *Upkeep) record(alias string, have bundle.Installed, ready bool) (wait bool) {
 	now := u.Now()
 	u.set(alias, func(p *Plugin) {
-		p.Installed, p.Ready, p.LookedAt = have, ready, &now
+		p.Installed, p.LookedAt = have, &now
+		p.Ready = ready || p.Waits != "" && have.Enabled
 		if ready {
-			p.Problem, p.Failures, p.NextTry = "", 0, nil
+			p.Problem, p.Waits, p.Failures, p.NextTry = "", "", 0, nil
 		}
 		wait = p.NextTry != nil && now.Before(*p.NextTry)
 	})
 	return wait
+}
+
+// askAgain is how often a plugin is tried whose containers have to go first: a try costs the engine an unpacking.
+const askAgain = time.Minute
+
+func (u *Upkeep) waits(alias, cause string) {
+	next, news := u.Now().Add(askAgain), false
+	u.set(alias, func(p *Plugin) {
+		news = p.Waits == ""
+		p.Ready, p.Problem, p.Waits, p.Failures, p.NextTry = true, "", cause+"; it waits until no container of this node uses the plugin", 0, &next
+	})
+	if news {
+		u.Log.Warn("the plugin waits until no container uses it, and works as it is", "plugin", alias, "cause", cause)
+	}
 }
 
 func (u *Upkeep) fail(alias string, err error) {

@@ -21,6 +21,7 @@ type fake struct {
 	mu      sync.Mutex
 	plugins map[string]bundle.Installed
 	away    bool
+	used    bool              // a container uses every plugin
 	refuse  map[string]string // "create rolling/net:latest" → the engine's words
 	calls   []string
 	tell    func()
@@ -53,15 +54,18 @@ func (f *fake) Do(_ context.Context, b bundle.Bundle, s bundle.Step) error {
 	if words := f.refuse[call]; words != "" {
 		return errors.New(words)
 	}
+	if s.Verb == bundle.Retire && f.used {
+		return fmt.Errorf("retire: %w", bundle.ErrInUse)
+	}
 	have := f.plugins[b.Alias]
 	switch s.Verb {
 	case bundle.Create:
-		have = bundle.Installed{Present: true, Build: b.Build, Values: b.Defaults}
+		have = bundle.Installed{Present: true, Build: b.Build, Values: b.Defaults, Frame: b.Frame}
 	case bundle.Enable:
 		have.Enabled = true
 	case bundle.Disable:
 		have.Enabled = false
-	case bundle.Remove:
+	case bundle.Remove, bundle.Retire:
 		have = bundle.Installed{}
 	}
 	f.plugins[b.Alias] = have
@@ -337,6 +341,43 @@ func TestOnceWaitsForTheEngineAndTriesAFewTimes(t *testing.T) {
 		f.setAway(true)
 		if err := u.Once(short); !errors.Is(err, errAway) {
 			t.Errorf("an engine that stays away gave %v", err)
+		}
+	})
+}
+
+func TestAPluginInUseWaitsAndIsReadyMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const log = "rolling/log:latest"
+		f := newFake()
+		f.used = true
+		f.plugins[log] = bundle.Installed{Present: true, Enabled: true, Build: "b0", Frame: "f0"}
+		u := New(Parts{
+			Engine: f, Every: 10 * time.Second, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+			Wants: []bundle.Want{{Bundle: bundle.Bundle{Alias: log, Build: "b1", Frame: "f1"}}},
+			Alone: func(context.Context) (func(), error) { return func() {}, nil },
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- u.Run(ctx) }()
+		time.Sleep(50 * time.Second)
+		synctest.Wait()
+		ready(t, u, true, "while a container uses it")
+		if p := u.State().Plugins[0]; !strings.Contains(p.Waits, "f0 is installed, f1 is wanted") || p.Failed != 0 {
+			t.Errorf("it stands at %+v", p)
+		}
+		same(t, f.made(), "rehearse "+log, "retire "+log)
+		f.mu.Lock()
+		f.used = false
+		f.mu.Unlock()
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		same(t, f.made(), "rehearse "+log, "retire "+log, "lay "+log, "create "+log, "enable "+log, "await "+log)
+		if p := u.State().Plugins[0]; p.Waits != "" || !p.Ready || p.Installed.Frame != "f1" {
+			t.Errorf("with nobody using it, it stands at %+v", p)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -8,6 +8,9 @@ const (
 	PluginNet  = "rolling/net:latest"
 )
 
+// Plugins are the aliases of all.
+func Plugins() []string { return []string{PluginIPAM, PluginNet, PluginLog, PluginMetrics} }
+
 // StateRoot is the folder on the host that holds one folder of state a plugin, and Rolling's other host state.
 const StateRoot = "/var/lib/rolling"
 
@@ -68,3 +71,7 @@ const RouteProtocol = 82
 // BuildVariable is the variable in a plugin's config.json that names the build, so that an agent can tell an
 // installed plugin from the one in its image.
 const BuildVariable = "ROLLING_BUILD"
+
+// FrameVariable names, in the config.json of a plugin whose program a launcher runs, all that the engine holds of it and
+// that only a new creation changes: where it is the same, another build or setting is laid beside it.
+const FrameVariable = "ROLLING_FRAME"

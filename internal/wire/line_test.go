@@ -77,6 +77,27 @@ func (h host) Lines(ctx context.Context, container string, n int) (wire.Lines, e
 	}
 	return wire.Lines{Container: container, Lines: []string{"panic: no database", fmt.Sprint("asked for ", n)}}, nil
 }
+func (h host) Checks(_ context.Context, container string) (wire.Checks, error) {
+	return wire.Checks{Container: container, Failed: 2, Checks: []wire.Check{{ExitCode: 1, Output: "connection refused"}}}, nil
+}
+func (h host) Samples(_ context.Context, tasks []string) (wire.Samples, error) {
+	half := 0.5
+	all := wire.Samples{IntervalSeconds: 10, Tasks: map[string]wire.Sample{}}
+	for _, t := range tasks {
+		all.Tasks[t] = wire.Sample{CPUCores: []*float64{nil, &half}}
+	}
+	return all, nil
+}
+func (h host) Addresses(_ context.Context, leases bool, one netip.Addr) (wire.Addresses, error) {
+	return wire.Addresses{Ready: leases, Leases: []wire.AddressLease{{Address: one}}}, nil
+}
+func (h host) Free(_ context.Context, a netip.Addr, sure bool) error {
+	if !sure {
+		return fmt.Errorf("%w: %s may be in use", wire.ErrRefused, a)
+	}
+	return nil
+}
+func (h host) ReadSettled(context.Context) error { return nil }
 func (h host) Routes(context.Context) (wire.Routes, error) {
 	return wire.Routes{Source: "plugin", Routes: []wire.Route{{Prefix: netip.MustParsePrefix("10.210.3.1/32"), NextHop: netip.MustParseAddr("10.0.0.1"), Origin: wire.Local, Project: "orders"}}}, nil
 }
@@ -120,7 +141,7 @@ func run(t testing.TB, f func(context.Context) error) (end func()) {
 func dial(t testing.TB, secret []byte, h host, addresses ...string) (*agent.Line, func()) {
 	t.Helper()
 	l, err := agent.New(agent.Config{Manager: addresses, Secret: wire.SecretPath}, secret, agent.Parts{
-		Engine: h, Fabric: h, Health: func() []string { return []string{"net: not enabled"} }, Version: "v1", Log: slog.New(slog.DiscardHandler),
+		Engine: h, Fabric: h, Meter: h, Ledger: h, Health: func() []string { return []string{"net: not enabled"} }, Version: "v1", Log: slog.New(slog.DiscardHandler),
 	})
 	must(t, err)
 	return l, run(t, l.Run)
@@ -170,6 +191,26 @@ func TestTheManagerAsksAnAgent(t *testing.T) {
 	}
 	if h, err := s.Health(ctx, "node1"); err != nil || h.Ready || len(h.Problems) != 1 {
 		t.Errorf("health: %+v, %v", h, err)
+	}
+	if c, err := s.Checks(ctx, "node1", "task00000001", ""); err != nil || c.Container != "abcdefabcdef" || c.Failed != 2 || c.Checks[0].Output != "connection refused" {
+		t.Errorf("checks: %+v, %v", c, err)
+	}
+	var many []string // more than fit into one question
+	for i := range 2*wire.MaxTasks + 1 {
+		many = append(many, fmt.Sprintf("task%08d", i))
+	}
+	if got, err := s.Samples(ctx, "node1", many); err != nil || len(got.Tasks) != len(many) || got.IntervalSeconds != 10 || *got.Tasks[many[200]].CPUCores[1] != 0.5 {
+		t.Errorf("samples: %d of %d, %v", len(got.Tasks), len(many), err)
+	}
+	one := netip.MustParseAddr("10.1.0.1")
+	if a, err := s.Addresses(ctx, "node1", true, one); err != nil || !a.Ready || a.Leases[0].Address != one {
+		t.Errorf("addresses: %+v, %v", a, err)
+	}
+	if err := s.Free(ctx, "node1", one, false); !errors.Is(err, wire.ErrRefused) || err.Error() != wire.ErrRefused.Error()+": 10.1.0.1 may be in use" {
+		t.Errorf("free: %v", err)
+	}
+	if err := errors.Join(s.Free(ctx, "node1", one, true), s.ReadSettled(ctx, "node1")); err != nil {
+		t.Errorf("free by force: %v", err)
 	}
 	client := http.Client{Transport: s.RoundTripper("node1")}
 	resp, err := client.Get("http://any" + wire.PathHealth)

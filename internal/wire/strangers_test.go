@@ -175,6 +175,34 @@ func TestAnAgentThatIsNoAgent(t *testing.T) {
 			eventually(t, "a refusal", func() bool { return s.Refused() > refused })
 		})
 	}
+	t.Run("that is older than a question", func(t *testing.T) {
+		for _, says := range []struct {
+			name   string
+			answer http.HandlerFunc
+		}{
+			{"one of the first releases", http.NotFound},
+			{"a later one", func(w http.ResponseWriter, _ *http.Request) {
+				http.Error(w, "agent v1 knows no question", http.StatusNotImplemented)
+			}},
+		} {
+			session := connect(t)
+			mux := http.NewServeMux()
+			mux.HandleFunc(wire.PathHello, func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = io.WriteString(w, `{"nodeId":"old","hostname":"h"}`)
+			})
+			mux.HandleFunc("/", says.answer)
+			go func() { _ = http.Serve(session, mux) }()
+			eventually(t, "a line", func() bool { return ids(s) == "old" })
+			if _, err := s.Samples(t.Context(), "old", []string{"task00000001"}); !errors.Is(err, wire.ErrOlder) || errors.Is(err, wire.ErrUnknown) {
+				t.Errorf("samples of %s: %v", says.name, err)
+			}
+			if _, err := s.Checks(t.Context(), "old", "", "abcdefabcdef"); !errors.Is(err, wire.ErrOlder) {
+				t.Errorf("checks of %s: %v", says.name, err)
+			}
+			_ = session.Close()
+			eventually(t, "its end", func() bool { return ids(s) == "" })
+		}
+	})
 	t.Run("that asks the manager", func(t *testing.T) {
 		session := connect(t)
 		answer(session, `{"nodeId":"n","hostname":"h"}`)

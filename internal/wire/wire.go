@@ -32,6 +32,9 @@ const (
 	PathLines  = "/v1/lines" // ?container=ID or ?task=ID, &n=COUNT
 	PathRoutes = "/v1/routes"
 	PathHealth = "/v1/health"
+	// Younger than the first agents, so one may not know them: see ErrOlder.
+	PathChecks  = "/v1/checks"  // ?container=ID or ?task=ID
+	PathSamples = "/v1/samples" // ?task=ID&task=ID…, MaxTasks at most
 )
 
 // Bounds of PathLines.
@@ -41,11 +44,22 @@ const (
 	MaxBytes     = 256 << 10 // of all lines together; the oldest go first
 )
 
+// Bounds of PathChecks and PathSamples.
+const (
+	MaxChecks     = 5       // the engine itself keeps no more
+	MaxCheckBytes = 4 << 10 // of what one check wrote; the rest is cut off
+	MaxTasks      = 100     // in one question; a task's answer is some 4 KiB
+	MaxSamples    = 180     // of one task; the oldest go first
+)
+
 // MaxAnswer is the largest answer that the manager reads: 20,000 routes are some 2 MiB.
 const MaxAnswer = 8 << 20
 
 // ErrUnknown is of a container that is not on the node that was asked. On the wire it is HTTP's 404.
 var ErrUnknown = errors.New("there is no such container on this node")
+
+// ErrOlder is of a question that the agent's release does not know yet.
+var ErrOlder = errors.New("its agent is older than this question: bring it to the manager's release")
 
 // Hello is how an agent names itself.
 type Hello struct {
@@ -59,6 +73,34 @@ type Lines struct {
 	Container string   `json:"container"`
 	Lines     []string `json:"lines"`
 	Cut       bool     `json:"cut,omitempty"` // a bound made them fewer or shorter than asked
+}
+
+// Checks are what a container's health check has said last, oldest first. The engine keeps them beyond the container's end.
+type Checks struct {
+	Container string  `json:"container"`
+	Failed    int     `json:"failed"`    // checks in a row, the last one included; 0: it passed, has just begun, or there is none
+	Unhealthy bool    `json:"unhealthy"` // so many that the engine calls the container unhealthy, and Swarm ends it
+	Checks    []Check `json:"checks,omitempty"`
+}
+
+// Check is one run of a health check.
+type Check struct {
+	Ended    time.Time `json:"ended"`
+	ExitCode int       `json:"exitCode"` // 0: it passed; -1: it did not end in time, or could not be run
+	Output   string    `json:"output,omitempty"`
+}
+
+// Samples are the recent measurements of tasks on a node. Who is not measured there is missing.
+type Samples struct {
+	IntervalSeconds int               `json:"intervalSeconds"`
+	End             time.Time         `json:"end"` // of the last sample of each
+	Tasks           map[string]Sample `json:"tasks"`
+}
+
+// Sample is one task's, oldest first; null was not measured.
+type Sample struct {
+	CPUCores    []*float64 `json:"cpuCores"`
+	MemoryBytes []*float64 `json:"memoryBytes"`
 }
 
 // Origin says how a node comes to a route.

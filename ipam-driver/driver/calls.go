@@ -1,11 +1,13 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
 	"github.com/docker/go-plugins-helpers/ipam"
 
+	"github.com/rolling-swarm/rolling/internal/contract"
 	"github.com/rolling-swarm/rolling/ipam-driver/pool"
 )
 
@@ -61,12 +63,20 @@ func (d *Driver) RequestPool(r *ipam.RequestPoolRequest) (*ipam.RequestPoolRespo
 	if err != nil {
 		return nil, err
 	}
-	terms, err := pool.ReadTerms(in, r.Pool, r.SubPool, r.V6, r.Options)
-	if err != nil {
-		return nil, err
+	byName := r.Pool == "" && r.Options[contract.Pool] != "" && !r.V6
+	var terms pool.Terms
+	if !byName {
+		if terms, err = pool.ReadTerms(in, r.Pool, r.SubPool, r.V6, r.Options); err != nil {
+			return nil, err
+		}
 	}
 	var g pool.Grant
 	kept, err := d.decide(func(b *pool.Book) (c pool.Change, err error) {
+		if byName {
+			if terms, err = named(b, in, r); err != nil {
+				return c, err
+			}
+		}
 		g, c, err = b.RequestPool(d.parts.Clock(), terms)
 		return c, err
 	})
@@ -83,6 +93,15 @@ func (d *Driver) RequestPool(r *ipam.RequestPoolRequest) (*ipam.RequestPoolRespo
 	return &ipam.RequestPoolResponse{PoolID: string(g.Key), Pool: g.Subnet.String(), Data: data}, nil
 }
 
+// named are the terms of a network that names its pool in place of a subnet.
+func named(b *pool.Book, in pool.Space, r *ipam.RequestPoolRequest) (pool.Terms, error) {
+	subnet, err := b.Subnet(in, r.Options)
+	if err != nil {
+		return pool.Terms{}, err
+	}
+	return pool.ReadTerms(in, subnet, r.SubPool, r.V6, r.Options)
+}
+
 // ReleasePool notes that a network is gone. It frees no address.
 func (d *Driver) ReleasePool(r *ipam.ReleasePoolRequest) error {
 	kept, err := d.decide(func(b *pool.Book) (pool.Change, error) {
@@ -97,8 +116,15 @@ func (d *Driver) ReleasePool(r *ipam.ReleasePoolRequest) error {
 	return nil
 }
 
+// errBodyless: an engine (28.5.2) whose call was cut off by the plugin's end sends it again to the next process, and has
+// read its body to the end by then. Which address of which pool was asked for, nobody can tell.
+var errBodyless = errors.New("the call names no pool: the engine repeats a call that a plugin's end cut off without its body: Swarm asks again when something is released, or within 5 minutes")
+
 // RequestAddress gives the named address, or the next one.
 func (d *Driver) RequestAddress(r *ipam.RequestAddressRequest) (*ipam.RequestAddressResponse, error) {
+	if r.PoolID == "" {
+		return nil, errBodyless
+	}
 	named, err := address(r.Address)
 	if err != nil {
 		return nil, err

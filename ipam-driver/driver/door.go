@@ -59,6 +59,7 @@ func route[Req, Res any](d *Driver, mux *http.ServeMux, name string, do func(*Re
 		d.stats.called(name, time.Since(begun), err)
 		if err != nil {
 			d.parts.Log.Warn("refused", "call", name, "cause", err)
+			d.refusals.note(d.parts.Clock(), name, &req, err)
 			refuse(w, status, fmt.Errorf("rolling/ipam: %s: %w", name, err))
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rolling-swarm/rolling/internal/allotment"
 	"github.com/rolling-swarm/rolling/ipam-driver/pool"
 )
 
@@ -35,6 +36,8 @@ type Eyes interface {
 	Leads(context.Context) (bool, error)
 	Look(context.Context) (pool.View, error)
 	Here(context.Context) (pool.View, error)
+	// Settled are the Configs with named pools and reservations; here is false where no manager is to be asked.
+	Settled(context.Context) (all []allotment.Copy, here bool, err error)
 }
 
 // Opened is a ledger with the book that was read from it.
@@ -65,12 +68,15 @@ type Driver struct {
 
 	twice map[netip.Addr][]string // what was last said of addresses with two holders; watch's alone
 
+	refusals refusals
+
 	mu sync.Mutex // guards the book, and the order in which changes reach the ledger
 
 	notes      sync.Mutex // guards all below
 	fault      error      // why the ledger is not open
 	introduced bool       // an engine introduced itself before the ledger was open
 	sight      Sight
+	settled    reading
 	unkept     uint64 // decisions that were told before they were safe
 	lastUnkept string
 	stats      *stats

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolling-swarm/rolling/internal/allotment"
 	"github.com/rolling-swarm/rolling/ipam-driver/ledger"
 	"github.com/rolling-swarm/rolling/ipam-driver/pool"
 )
@@ -50,6 +51,7 @@ type fakeEyes struct {
 	err   error
 	view  pool.View
 	here  pool.View
+	plans []allotment.Copy
 	asked int
 	clock func() time.Time
 }
@@ -81,6 +83,12 @@ func (e *fakeEyes) Here(context.Context) (pool.View, error) {
 	v := e.here
 	v.Space, v.Began = pool.Local, e.clock()
 	return v, e.err
+}
+
+func (e *fakeEyes) Settled(context.Context) ([]allotment.Copy, bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.plans, e.plans != nil, e.err
 }
 
 func over(socket string) *http.Client {

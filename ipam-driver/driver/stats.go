@@ -75,7 +75,11 @@ func figure(name, help string, labels ...string) *prometheus.Desc {
 var (
 	addressesFigure = figure("addresses", "Addresses of a share of a pool, by state.", append(shareLabels, "state")...)
 	sizeFigure      = figure("size", "Addresses that the share could use.", shareLabels...)
-	fullFigure      = figure("nearly_full", "1 if more than 80 % of the share is used or rests.", shareLabels...)
+	fullFigure      = figure("nearly_full", "1 if more than 80 % of the share is used, rests or is reserved.", shareLabels...)
+	prefixFigure    = figure("pool_addresses", "Addresses of a whole subnet, by state; given: in blocks and ranges of networks.", "subnet", "pool", "state")
+	prefixFull      = figure("pool_nearly_full", "1 if more than 80 % of the subnet is used, rests, or is given to networks.", "subnet", "pool")
+	settledFigure   = figure("settled_number", "Number of the Swarm Config rolling.ipam.N that rules here; 0: none.")
+	refusedFigure   = figure("settled_problems", "What is wrong with newer Configs, which are refused for it.")
 	blocksFigure    = figure("blocks", "Blocks that the share holds.", shareLabels...)
 	networksFigure  = figure("networks", "Networks that draw from the share.", shareLabels...)
 	readyFigure     = figure("ready", "1 if calls are served.")
@@ -105,9 +109,17 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	gauge(twiceFigure, float64(len(p.Twice)))
 	out <- prometheus.MustNewConstMetric(unkeptFigure, prometheus.CounterValue, float64(p.Ledger.Unkept))
 	out <- prometheus.MustNewConstMetric(v6Figure, prometheus.CounterValue, float64(f.d.strangeV6.Load()))
+	gauge(settledFigure, float64(p.Settled.Number))
+	gauge(refusedFigure, float64(len(p.Settled.Problems)))
+	for _, w := range p.Prefixes {
+		for state, n := range map[string]int{"size": w.Size, "used": w.Used, "resting": w.Resting, "reserved": w.Reserved, "given": w.Given} {
+			gauge(prefixFigure, float64(n), w.Subnet.String(), w.Name, state)
+		}
+		gauge(prefixFull, truth(w.Fullness() > warnAbove), w.Subnet.String(), w.Name)
+	}
 	for _, s := range p.Shares {
 		labels := []string{s.Space, s.Subnet.String(), s.Project, s.Environment, string(s.Key)}
-		for state, n := range map[string]int{"used": s.Used, "leased": s.Leased, "resting": s.Resting, "lost": s.Lost, "unconfirmed": s.Unconfirmed, "free": s.Free()} {
+		for state, n := range map[string]int{"used": s.Used, "leased": s.Leased, "resting": s.Resting, "lost": s.Lost, "unconfirmed": s.Unconfirmed, "reserved": s.Reserved, "free": s.Free()} {
 			gauge(addressesFigure, float64(n), append(labels, state)...)
 		}
 		gauge(sizeFigure, float64(s.Size), labels...)

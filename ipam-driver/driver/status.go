@@ -25,6 +25,9 @@ type picture struct {
 	Ledger     ledgerPicture           `json:"ledger"`
 	Engine     Sight                   `json:"engine"`
 	Twice      map[netip.Addr][]string `json:"heldTwice"`
+	Settled    settledPicture          `json:"settled"`
+	Refusals   []Refusal               `json:"refusals"`
+	Prefixes   []pool.Prefix           `json:"prefixes"`
 	Shares     []pool.Share            `json:"shares"`
 	Leases     []pool.Lease            `json:"leases"`
 	NodeLeases []pool.Lease            `json:"nodeLeases"` // of the local space: what this node echoes, and its own networks'
@@ -41,10 +44,11 @@ type ledgerPicture struct {
 
 // picture reads the book. Leases are the larger part and are left out for figures.
 func (d *Driver) picture(leases bool) picture {
-	p := picture{Build: d.parts.Build, Started: d.started.UTC(), Warnings: []string{}, Shares: []pool.Share{}, Leases: []pool.Lease{}, NodeLeases: []pool.Lease{}}
+	p := picture{Build: d.parts.Build, Started: d.started.UTC(), Warnings: []string{}, Refusals: d.refusals.list(), Prefixes: []pool.Prefix{}, Shares: []pool.Share{}, Leases: []pool.Lease{}, NodeLeases: []pool.Lease{}}
 	p.Ledger.SetAside = append([]string{}, d.parts.Aside()...)
 	d.notes.Lock()
 	p.Engine, p.Ledger.Unkept, p.Ledger.Last = d.sight, d.unkept, d.lastUnkept
+	p.Settled = d.settled.picture()
 	if d.fault != nil {
 		p.Fault = d.fault.Error()
 	}
@@ -63,7 +67,8 @@ func (d *Driver) picture(leases bool) picture {
 		p.Ledger.Cause = d.opened.Cause.Error()
 	}
 	p.Blind, p.Twice = b.IsBlind(), b.Twice()
-	p.Shares = append(p.Shares, b.Shares(now)...)
+	p.Shares, p.Prefixes = append(p.Shares, b.Shares(now)...), append(p.Prefixes, b.Prefixes(now)...)
+	p.Settled.rules(b)
 	if leases {
 		for _, l := range b.Leases(now) {
 			if l.Pool[0] == byte(pool.Global) {
@@ -80,6 +85,12 @@ func (d *Driver) picture(leases bool) picture {
 const blindWarning = "a ledger was lost: only addresses that are named are given until the Swarm has said what it holds"
 
 func (p *picture) warn() {
+	for _, w := range p.Prefixes {
+		if w.Fullness() > warnAbove {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("%s: %.0f %% of %d addresses are used, rest, or are given to networks as blocks and ranges: plan another pool", w.Subnet, 100*w.Fullness(), w.Size))
+		}
+	}
+	p.Warnings = append(append(p.Warnings, p.Settled.Trespass...), p.Settled.Problems...)
 	for _, s := range p.Shares {
 		if s.Fullness() > warnAbove {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("%s: %.0f %% of %d addresses are used or rest: plan a wider one", s.Key, 100*s.Fullness(), s.Size))
@@ -96,12 +107,16 @@ func (p *picture) warn() {
 	}
 }
 
-// Desk is Status and the one thing that people decide: that a node is dead. It is for the socket alone, which only root
+// Desk is Status and what people decide: that a node is dead, or that named pools and reservations are to be read now. It is for the socket alone, which only root
 // can open.
 func (d *Driver) Desk() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("/", d.Status())
 	mux.HandleFunc("POST /addresses/{address}/free", d.free)
+	mux.HandleFunc("POST /settled/read", func(w http.ResponseWriter, _ *http.Request) {
+		d.poke()
+		say(w, "the Swarm is asked soon")
+	})
 	return mux
 }
 
@@ -138,7 +153,8 @@ func (d *Driver) readiness(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// free ends the rest of an address whose last holder somebody knows to be dead. It is for the leader's plugin.
+// free ends the rest of an address. With force=true somebody answers for its last holder being dead. It is for the
+// leader's plugin.
 func (d *Driver) free(w http.ResponseWriter, r *http.Request) {
 	a, err := address(r.PathValue("address"))
 	if err == nil && !a.IsValid() {
@@ -148,19 +164,16 @@ func (d *Driver) free(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	found := false
-	kept, err := d.decide(func(b *pool.Book) (pool.Change, error) {
-		c := b.Free(d.parts.Clock(), a)
-		found = !c.IsZero()
-		return c, nil
-	})
+	sure := r.URL.Query().Get("force") == "true"
+	kept, err := d.decide(func(b *pool.Book) (pool.Change, error) { return b.Free(d.parts.Clock(), a, sure) })
+	var refused *pool.RefusedError
 	switch {
+	case errors.As(err, &refused):
+		http.Error(w, err.Error(), http.StatusConflict)
 	case err != nil || kept != nil:
 		http.Error(w, errors.Join(err, kept).Error(), http.StatusServiceUnavailable)
-	case !found:
-		http.Error(w, fmt.Sprintf("address %s does not rest here: it is free, leased, or another manager leads", a), http.StatusConflict)
 	default:
-		d.parts.Log.Warn("a rest was ended by hand", "address", a)
+		d.parts.Log.Warn("a rest was ended by hand", "address", a, "force", sure)
 		say(w, a.String()+" is free")
 	}
 }

@@ -93,6 +93,7 @@ func (d *Driver) look(ctx context.Context) {
 	if was.Leads != now.Leads {
 		d.parts.Log.Info("the node's part in the Swarm changed", "leader", now.Leads)
 	}
+	d.readSettled(ctx)
 	d.settle("tidying", func(b *pool.Book) pool.Change { return b.Tidy(d.parts.Clock()) })
 }
 

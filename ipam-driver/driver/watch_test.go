@@ -107,7 +107,7 @@ func TestARestIsEndedByHandOnlyOnTheSocket(t *testing.T) {
 		_, _ = b.ReadFrom(resp.Body)
 		return resp.StatusCode, b.String()
 	}
-	if status, text := free(); status != http.StatusConflict || !strings.Contains(text, "does not rest here") {
+	if status, text := free(); status != http.StatusConflict || !strings.Contains(text, "is in use") {
 		t.Fatalf("a leased address: %d %s", status, text)
 	}
 	r.release(key, "10.1.0.0")
@@ -116,6 +116,9 @@ func TestARestIsEndedByHandOnlyOnTheSocket(t *testing.T) {
 	}
 	if status, text := free(); status != http.StatusOK {
 		t.Fatalf("%d %s", status, text)
+	}
+	if status, text := free(); status != http.StatusConflict || !strings.Contains(text, "does not rest here") {
+		t.Fatalf("a free address: %d %s", status, text)
 	}
 	r.gets(key, "", "10.1.0.0/32")
 }

@@ -1,4 +1,4 @@
-// Package ledger keeps the decisions of pool on disk, in one bbolt file. It knows records, transactions and what to do
+// Package ledger keeps the decisions of pool on disk, in one bbolt file and a journal in front of it. It knows records, transactions and what to do
 // with a file that is torn, locked or newer than itself. It knows no address and decides nothing.
 package ledger
 
@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -24,7 +25,7 @@ const FileName = "ledger.db"
 
 // Schema is what this program writes. A file with a higher one is refused: an older program would drop what it does
 // not know.
-const Schema = 1
+const Schema = 2 // 1: without a journal
 
 // lockWithin: long enough for a process that is on its way out, short enough to say who holds the lock.
 const lockWithin = 100 * time.Millisecond
@@ -44,8 +45,11 @@ type File struct {
 	db   *bolt.DB
 	path string
 
-	writing sync.Mutex // held by the one that commits
-	mu      sync.Mutex // guards next and owed
+	writing sync.Mutex // held by the one that commits; guards journal, pending and stuck
+	journal *journal
+	pending []pool.Change // that the journal holds and bbolt does not
+	stuck   bool          // bbolt failed: whether it voided the journal is not known, so the journal is not used
+	mu      sync.Mutex    // guards next and owed
 	next    *batch
 	owed    []pool.Change // of failed transactions; they go out first with the next one
 }
@@ -78,7 +82,7 @@ func Open(dir string, now time.Time, accept func(pool.Records) error) (*File, Fo
 	if !torn(err) {
 		return nil, Found{}, err
 	}
-	aside, moved := setAside(path, now)
+	aside, moved := setAside(dir, now)
 	if moved != nil {
 		return nil, Found{}, fmt.Errorf("ledger %s cannot be read (%w) and cannot be set aside: %w", path, err, moved)
 	}
@@ -132,12 +136,16 @@ func open(path string, accept func(pool.Records) error) (f *File, r pool.Records
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	var db *bolt.DB
+	var j *journal
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("ledger %s is torn: %v", path, p)
 		}
 		if err != nil && db != nil {
 			err = errors.Join(err, db.Close())
+		}
+		if err != nil && j != nil {
+			err = errors.Join(err, j.file.Close())
 		}
 	}()
 	options := *bolt.DefaultOptions
@@ -149,14 +157,17 @@ func open(path string, accept func(pool.Records) error) (f *File, r pool.Records
 	if err != nil {
 		return nil, r, fmt.Errorf("ledger %s: %w", path, err)
 	}
-	f = &File{db: db, path: path, next: &batch{}}
+	if err = journalThere(db, path); err != nil {
+		return nil, r, fmt.Errorf("ledger %s: %w", path, err)
+	}
+	if j, err = openJournal(filepath.Join(filepath.Dir(path), JournalName)); err != nil {
+		return nil, r, err
+	}
 	if err = prepare(db); err != nil {
 		return nil, r, fmt.Errorf("ledger %s: %w", path, err)
 	}
-	if err = db.View(func(tx *bolt.Tx) (err error) {
-		r, err = read(tx)
-		return err
-	}); err != nil {
+	f = &File{db: db, path: path, next: &batch{}, journal: j}
+	if r, err = f.read(); err != nil {
 		return nil, r, fmt.Errorf("ledger %s: %w", path, err)
 	}
 	if err = accept(r); err != nil {
@@ -165,13 +176,40 @@ func open(path string, accept func(pool.Records) error) (f *File, r pool.Records
 	return f, r, syncDir(filepath.Dir(path))
 }
 
-// setAside renames the file so that it is kept and a new one can be made.
-func setAside(path string, now time.Time) (string, error) {
-	aside := path + ".torn-" + now.UTC().Format("20060102T150405.000")
-	if err := os.Rename(path, aside); err != nil {
+// read gives what bbolt and the journal hold together.
+func (f *File) read() (r pool.Records, err error) {
+	var generation uint64
+	if err := f.db.View(func(tx *bolt.Tx) (err error) {
+		if generation, err = readGeneration(tx); err == nil {
+			r, err = read(tx)
+		}
+		return err
+	}); err != nil {
+		return r, err
+	}
+	if f.pending, err = f.journal.read(generation); err != nil || len(f.pending) == 0 {
+		return r, err
+	}
+	m := NewMemory()
+	m.keep(pool.Change{Meta: &r.Meta, Shares: r.Shares, Leases: r.Leases, Plan: r.Plan})
+	for _, c := range f.pending {
+		m.keep(c)
+	}
+	return m.Records(), nil
+}
+
+// setAside renames the file and its journal so that they are kept and new ones can be made.
+func setAside(dir string, now time.Time) (string, error) {
+	suffix := ".torn-" + now.UTC().Format("20060102T150405.000")
+	aside := filepath.Join(dir, FileName) + suffix
+	if err := os.Rename(filepath.Join(dir, FileName), aside); err != nil {
 		return "", err
 	}
-	return aside, syncDir(filepath.Dir(path))
+	journal := filepath.Join(dir, JournalName)
+	if err := os.Rename(journal, journal+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	return aside, syncDir(dir)
 }
 
 // Aside lists the files that were ever set aside in dir.
@@ -223,7 +261,35 @@ func (f *File) wait(b *batch) error {
 	return now.err
 }
 
-func (f *File) commit(changes []pool.Change) (err error) {
+// commit keeps changes in the journal, or in bbolt when the journal has no room.
+func (f *File) commit(changes []pool.Change) error {
+	text, err := encodeChanges(changes)
+	switch {
+	case err != nil || text == nil:
+		return err
+	case f.stuck || !f.journal.fits(text):
+		return f.checkpoint(changes)
+	}
+	if err := f.journal.append(text); err != nil {
+		return fmt.Errorf("keep a decision in the journal of ledger %s: %w", f.path, err)
+	}
+	f.pending = append(f.pending, changes...)
+	return nil
+}
+
+// checkpoint brings to bbolt what the journal holds, and more. If that fails, nobody knows whether the journal is void.
+func (f *File) checkpoint(more []pool.Change) error {
+	f.stuck = true
+	next := f.journal.generation + 1
+	if err := f.update(append(slices.Clone(f.pending), more...), next); err != nil {
+		return err
+	}
+	f.pending, f.stuck = nil, false
+	f.journal.begin(next)
+	return nil
+}
+
+func (f *File) update(changes []pool.Change, generation uint64) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("ledger %s is torn: %v", f.path, p)
@@ -235,7 +301,7 @@ func (f *File) commit(changes []pool.Change) (err error) {
 				return err
 			}
 		}
-		return nil
+		return putGeneration(tx, generation)
 	})
 	if err != nil {
 		return fmt.Errorf("keep a decision in ledger %s: %w", f.path, err)
@@ -261,7 +327,13 @@ func (f *File) Size() int64 {
 
 // Close writes what is queued and lets the file go.
 func (f *File) Close() error {
-	return errors.Join(f.Add(pool.Change{})(), f.db.Close())
+	err := f.Add(pool.Change{})()
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	if len(f.pending) > 0 {
+		err = errors.Join(err, f.checkpoint(nil))
+	}
+	return errors.Join(err, f.db.Close(), f.journal.file.Close())
 }
 
 func encode(v any) ([]byte, error) {

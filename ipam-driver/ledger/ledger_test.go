@@ -140,10 +140,10 @@ func TestANewerFileIsRefusedAndLeftAlone(t *testing.T) {
 	path := filepath.Join(dir, FileName)
 	db, err := bolt.Open(path, 0o600, nil)
 	must(t, err)
-	must(t, db.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte(metaBucket)).Put([]byte(schemaKey), []byte("2")) }))
+	must(t, db.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte(metaBucket)).Put([]byte(schemaKey), []byte("3")) }))
 	must(t, db.Close())
 	_, _, err = Open(dir, time.Now(), anything)
-	if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "its schema is 2, this one knows up to 1") {
+	if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "its schema is 3, this one knows up to 2") {
 		t.Fatalf("got %v", err)
 	}
 	if got := Aside(dir); len(got) != 0 {

@@ -12,6 +12,7 @@ import (
 type Memory struct {
 	mu     sync.Mutex // guards all below
 	meta   pool.Meta
+	plan   *pool.PlanRecord
 	shares map[uint32]pool.ShareRecord
 	leases map[memoryKey]pool.LeaseRecord
 	queue  []pool.Change
@@ -60,6 +61,9 @@ func (m *Memory) keep(c pool.Change) {
 	if c.Meta != nil {
 		m.meta = *c.Meta
 	}
+	if c.Plan != nil {
+		m.plan = c.Plan
+	}
 	for _, s := range c.Shares {
 		m.shares[s.ID] = s
 	}
@@ -78,7 +82,7 @@ func (m *Memory) keep(c pool.Change) {
 func (m *Memory) Records() pool.Records {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := pool.Records{Meta: m.meta}
+	r := pool.Records{Meta: m.meta, Plan: m.plan}
 	for _, s := range m.shares {
 		r.Shares = append(r.Shares, s)
 	}

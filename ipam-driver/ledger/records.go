@@ -3,15 +3,19 @@ package ledger
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/rolling-swarm/rolling/ipam-driver/pool"
 )
 
-// The file: meta/{schema,book}, shares/<id, 4 bytes> = JSON, leases/<pool>/<address, 4 bytes> = JSON. One record an
+// The file: meta/{schema,book,plan,journal}, shares/<id, 4 bytes> = JSON, leases/<pool>/<address, 4 bytes> = JSON. One record an
 // address, so that a lease moves in one step.
 const (
 	metaBucket   = "meta"
@@ -19,6 +23,8 @@ const (
 	leasesBucket = "leases"
 	schemaKey    = "schema"
 	bookKey      = "book"
+	planKey      = "plan"
+	journalKey   = "journal" // the generation of its frames that count
 )
 
 // prepare makes the buckets of a new file, and refuses a newer one. A file that is well is not written to.
@@ -30,12 +36,28 @@ func prepare(db *bolt.DB) error {
 		if fresh {
 			return nil
 		}
-		return known(meta.Get([]byte(schemaKey)))
+		err := known(meta.Get([]byte(schemaKey)))
+		fresh = meta.Get([]byte(journalKey)) == nil // of schema 1
+		return err
 	})
 	if err != nil || !fresh {
 		return err
 	}
 	return db.Update(fill)
+}
+
+// journalThere refuses to begin a new journal where there was one: it held decisions that nobody else has.
+func journalThere(db *bolt.DB, path string) error {
+	return db.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket([]byte(metaBucket))
+		if meta == nil || meta.Get([]byte(journalKey)) == nil {
+			return nil
+		}
+		if _, err := os.Stat(filepath.Join(filepath.Dir(path), JournalName)); errors.Is(err, os.ErrNotExist) {
+			return errors.New("its journal is gone: " + JournalName)
+		}
+		return nil
+	})
 }
 
 func fill(tx *bolt.Tx) error {
@@ -44,7 +66,23 @@ func fill(tx *bolt.Tx) error {
 			return err
 		}
 	}
+	// No frame of an older file's may count for a new one: a generation begins where no other ledger ends.
+	if err := putGeneration(tx, rand.Uint64()>>1); err != nil {
+		return err
+	}
 	return tx.Bucket([]byte(metaBucket)).Put([]byte(schemaKey), fmt.Appendf(nil, "%d", Schema))
+}
+
+func putGeneration(tx *bolt.Tx, n uint64) error {
+	return tx.Bucket([]byte(metaBucket)).Put([]byte(journalKey), binary.BigEndian.AppendUint64(nil, n))
+}
+
+func readGeneration(tx *bolt.Tx) (uint64, error) {
+	v := tx.Bucket([]byte(metaBucket)).Get([]byte(journalKey))
+	if len(v) != 8 {
+		return 0, fmt.Errorf("record %s: %x is no number", journalKey, v)
+	}
+	return binary.BigEndian.Uint64(v), nil
 }
 
 func known(text []byte) error {
@@ -61,6 +99,11 @@ func known(text []byte) error {
 func write(tx *bolt.Tx, c pool.Change) error {
 	if c.Meta != nil {
 		if err := put(tx.Bucket([]byte(metaBucket)), []byte(bookKey), *c.Meta); err != nil {
+			return err
+		}
+	}
+	if c.Plan != nil {
+		if err := put(tx.Bucket([]byte(metaBucket)), []byte(planKey), *c.Plan); err != nil {
 			return err
 		}
 	}
@@ -121,6 +164,11 @@ func read(tx *bolt.Tx) (r pool.Records, err error) {
 	if v := tx.Bucket([]byte(metaBucket)).Get([]byte(bookKey)); v != nil {
 		if err := json.Unmarshal(v, &r.Meta); err != nil {
 			return r, fmt.Errorf("record %s: %w", bookKey, err)
+		}
+	}
+	if v := tx.Bucket([]byte(metaBucket)).Get([]byte(planKey)); v != nil {
+		if err := json.Unmarshal(v, &r.Plan); err != nil {
+			return r, fmt.Errorf("record %s: %w", planKey, err)
 		}
 	}
 	err = tx.Bucket([]byte(sharesBucket)).ForEach(func(k, v []byte) error {

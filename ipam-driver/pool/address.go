@@ -45,7 +45,7 @@ func (b *Book) next(s *share, now int64, c *Change) (*lease, error) {
 	if s.ByName || b.blind != 0 && s.terms.Space == Global && !replayed {
 		return nil, &WaitError{s.terms.String(), "its ledger was lost, and Swarm has not said yet which addresses it holds"}
 	}
-	if s.terms.Quota > 0 && s.leased >= s.terms.Quota {
+	if s.Quota > 0 && s.leased >= s.Quota {
 		return nil, b.full(s, now)
 	}
 	a, ok := b.choose(s, now, c)
@@ -85,7 +85,7 @@ func (b *Book) fits(s *share, a uint32) bool {
 	if s.Inside && p.prefix.Bits() < 31 && (a == p.first || a == p.last) {
 		return false // network and broadcast address: usable only where every address is routed alone
 	}
-	if len(p.routers) > 0 && p.routers[a] > 0 {
+	if len(p.routers) > 0 && p.routers[a] > 0 || b.settled.keeps(a) {
 		return false
 	}
 	for _, q := range p.overlaps {
@@ -150,7 +150,10 @@ func (b *Book) lease(s *share, named netip.Addr, now int64, c *Change) (*lease, 
 	if l != nil && b.taken(s, l, now) {
 		return nil, b.inUse(s, l, now)
 	}
-	if s.terms.Block != 0 && b.claimAround(s, a) {
+	if err := b.keptFrom(s, l, a, now); err != nil {
+		return nil, err
+	}
+	if s.Block != 0 && b.claimAround(s, a) {
 		c.Shares = append(c.Shares, s.record())
 	}
 	again := l != nil && (!l.current() || l.state == held && l.again)

@@ -2,12 +2,12 @@ package pool
 
 // claimBlock gives the share one more block of the open pool, as far as its quota reaches.
 func (b *Book) claimBlock(s *share, now int64) bool {
-	if s.terms.Block == 0 {
+	if s.Block == 0 {
 		return false
 	}
 	p := s.pool
-	size := uint32(1) << (32 - s.terms.Block)
-	if s.terms.Quota > 0 && s.blocks()*int(size) >= s.terms.Quota {
+	size := uint32(1) << (32 - s.Block)
+	if s.Quota > 0 && s.blocks()*int(size) >= s.Quota {
 		return false
 	}
 	first, ok := p.virginBlock(size, b.blockFits(s))
@@ -96,7 +96,7 @@ func (p *pool) whollyOpen(first, last uint32) bool {
 // claimAround gives the share the block in which an address lies that a replay names, if nobody else is in it.
 func (b *Book) claimAround(s *share, a uint32) bool {
 	p := s.pool
-	size := uint32(1) << (32 - s.terms.Block)
+	size := uint32(1) << (32 - s.Block)
 	first := a &^ (size - 1)
 	if bl := p.blockAt(a); bl != nil || !p.whollyOpen(first, first+size-1) {
 		return false
@@ -115,7 +115,7 @@ func (b *Book) claimAround(s *share, a uint32) bool {
 
 // tidyBlocks opens blocks again in which nothing is held and every rest is over. A network that exists keeps one.
 func (b *Book) tidyBlocks(s *share, now int64, c *Change) {
-	if s.terms.Block == 0 {
+	if s.Block == 0 {
 		return
 	}
 	p := s.pool

@@ -4,6 +4,7 @@
 package pool
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -43,6 +44,7 @@ type Book struct {
 	nodes    map[string]Node    // as last seen
 	lastView int64              // when the last view of the Swarm began; 0: there was none
 	twice    map[netip.Addr][]string
+	settled  settled
 }
 
 // share is what networks with equal subnet and options draw from a pool together.
@@ -54,6 +56,7 @@ type share struct {
 	leased int   // addresses held, gateways apart
 	replay int64 // when RequestPool or a replayed address last came: a replay is one burst
 	missed int64 // when Swarm was first seen to have no network of this share
+	listed int64 // when the last view began that had one
 }
 
 // pool is a subnet in one space: the one place where its addresses are told apart, however many shares draw from it.
@@ -93,6 +96,7 @@ func Restore(at time.Time, p Policy, r Records) (*Book, Change, error) {
 	ahead := r.ahead(millis(at))
 	b.blind = min(max(0, b.blind-ahead), millis(at))
 	b.began = millis(at)
+	b.recallPlan(r.Plan)
 	for _, rec := range r.Shares {
 		if err := b.restoreShare(rec, ahead); err != nil {
 			return nil, Change{}, err
@@ -178,12 +182,12 @@ func (b *Book) restoreShare(rec ShareRecord, ahead int64) error {
 }
 
 func (b *Book) restoreBlock(s *share, first netip.Addr) error {
-	bad := fmt.Errorf("block %s/%d of %s: not a free block of its pool", first, s.terms.Block, s.terms)
-	if !first.Is4() || s.terms.Block == 0 {
+	bad := fmt.Errorf("block %s/%d of %s: not a free block of its pool", first, s.Block, s.terms)
+	if !first.Is4() || s.Block == 0 {
 		return bad
 	}
 	lo := number(first)
-	hi := lo | ^uint32(0)>>s.terms.Block
+	hi := lo | ^uint32(0)>>s.Block
 	if lo < s.pool.first || hi > s.pool.last || lo&(hi-lo) != 0 || s.pool.blockAt(lo) != nil || s.pool.blockAt(hi) != nil {
 		return bad
 	}
@@ -262,12 +266,14 @@ func (b *Book) open(t Terms, rec ShareRecord) *share {
 	if rec.ID == 0 {
 		b.lastID++
 		rec.ID = b.lastID
+		rec.Block, rec.Quota = b.settled.usual(t)
 	}
+	rec.Block, rec.Quota = cmp.Or(t.Block, rec.Block), cmp.Or(t.Quota, rec.Quota) // the ledger of an older version lacks them
 	b.lastID = max(b.lastID, rec.ID)
 	s := &share{ShareRecord: rec, terms: t, pool: p}
 	s.Key = t.Key()
 	switch {
-	case t.Block != 0:
+	case s.Block != 0:
 		s.zone = &zone{}
 	case !t.Range.IsZero():
 		s.zone = p.rangeZone(interval{number(t.Range.First), number(t.Range.Last)})

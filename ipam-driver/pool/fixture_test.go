@@ -38,6 +38,9 @@ func (r *Records) keep(c Change) {
 	for _, id := range c.GoneShares {
 		r.dropShare(id)
 	}
+	if c.Plan != nil {
+		r.Plan = c.Plan
+	}
 }
 
 func (r *Records) dropShare(id uint32) {

@@ -109,6 +109,8 @@ type ShareRecord struct {
 	Offer    string       `json:"offer,omitempty"`  // the gateway offered by the last RequestPool
 	Gateways []Gateway    `json:"gateways,omitempty"`
 	Blocks   []netip.Addr `json:"blocks,omitempty"`
+	Block    int          `json:"block,omitempty"` // length of its blocks: of its terms, or as its named pool had it when the share was made
+	Quota    int          `json:"quota,omitempty"` // the same of its quota
 }
 
 // Gateway is a link-local gateway that a network of the share uses.
@@ -131,11 +133,12 @@ type Change struct {
 	GoneShares []uint32
 	Leases     []LeaseRecord
 	GoneLeases []LeaseRecord // only Pool and Addr count
+	Plan       *PlanRecord   // nil: unchanged
 }
 
 // IsZero reports whether there is nothing to keep.
 func (c Change) IsZero() bool {
-	return c.Meta == nil && len(c.Shares) == 0 && len(c.GoneShares) == 0 && len(c.Leases) == 0 && len(c.GoneLeases) == 0
+	return c.Meta == nil && len(c.Shares) == 0 && len(c.GoneShares) == 0 && len(c.Leases) == 0 && len(c.GoneLeases) == 0 && c.Plan == nil
 }
 
 // Records are all that a ledger holds.
@@ -143,6 +146,7 @@ type Records struct {
 	Meta   Meta
 	Shares []ShareRecord
 	Leases []LeaseRecord
+	Plan   *PlanRecord // nil: none was ever read
 }
 
 func millis(t time.Time) int64 { return t.UnixMilli() }

@@ -16,6 +16,7 @@ type View struct {
 
 // Network is a network that the view lists, with its gateway.
 type Network struct {
+	Name    string
 	Key     Key
 	Gateway netip.Addr
 	Opaque  bool // Swarm gives addresses of it to things that no question shows (an overlay's load balancers)
@@ -61,6 +62,7 @@ func (b *Book) Observe(at time.Time, v View) (Change, Seen) {
 	if v.Space == Global {
 		b.noticeLoss(o)
 		b.nodes, b.lastView = v.Nodes, o.began
+		b.settled.call(v.Networks)
 	}
 	b.countNetworks(o)
 	owners := map[netip.Addr][]string{}
@@ -147,7 +149,7 @@ func (b *Book) countNetworks(o *observation) {
 	}
 	for key, s := range b.shares {
 		if n := networks[key]; n > 0 && s.terms.Space == o.Space {
-			s.missed = 0
+			s.missed, s.listed = 0, o.began
 			made := s.ByName && s.Asked == o.began // of this view
 			if o.Space == Global && s.Networks != n && (made || s.Asked+b.policy.Grace.Milliseconds() < o.began) {
 				s.Networks = n

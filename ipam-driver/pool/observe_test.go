@@ -123,7 +123,14 @@ func TestAnAddressOfALostNodeRestsUntilItIsBack(t *testing.T) {
 	})
 	t.Run("until somebody knows that it is dead", func(t *testing.T) {
 		d, p, v := start(t)
-		d.kept.keep(d.book.Free(d.now, netip.MustParseAddr("10.1.0.0")))
+		if _, err := d.book.Free(d.now, netip.MustParseAddr("10.1.0.0"), false); err == nil || !contains(err.Error(), "make sure that it is off") {
+			t.Fatalf("got %v", err)
+		}
+		c, err := d.book.Free(d.now, netip.MustParseAddr("10.1.0.0"), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.kept.keep(c)
 		v.Nodes = nil
 		v.Holdings = []Holding{{Key: p, Addr: netip.MustParseAddr("10.1.0.0"), Owner: Owner{Node: "id1"}, Ended: d.now.Add(-2 * time.Hour), Lost: true}}
 		d.observe(v) // Swarm's memory of the lost task does not undo it
@@ -281,5 +288,29 @@ func TestALossInTheFutureOfAClockThatWasSetBackEnds(t *testing.T) {
 	d.observe(View{})
 	if d.book.IsBlind() {
 		t.Fatal("still blind")
+	}
+}
+
+// The engine repeats a call whose reply it did not get, so a network's release may come twice.
+func TestAShareWhoseNetworkIsReleasedTwiceKeepsTheGatewayOfTheOther(t *testing.T) {
+	d := newDesk(t)
+	first, second := d.network(d.terms(Global, "10.1.0.0/28", "")), d.network(d.terms(Global, "10.1.0.0/28", ""))
+	d.pass(time.Minute)
+	for range 2 {
+		c, err := d.book.ReleasePool(d.now, first.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.kept.keep(c)
+	}
+	d.observe(View{Networks: []Network{{Key: second.Key, Gateway: second.Gateway.Addr()}}})
+	d.pass(time.Minute)
+	d.kept.keep(d.book.Tidy(d.now))
+	if other := d.network(d.terms(Global, "10.2.0.0/28", "")); other.Gateway == second.Gateway {
+		t.Fatalf("gateway %s is offered again", other.Gateway)
+	}
+	d.observe(View{Networks: []Network{{Key: second.Key, Gateway: second.Gateway.Addr()}}})
+	if s := d.book.Shares(d.now)[0]; s.Networks != 1 {
+		t.Fatalf("%d networks", s.Networks)
 	}
 }

@@ -70,19 +70,22 @@ func left(until, now int64) time.Duration {
 func (b *Book) full(s *share, now int64) error {
 	u := b.usage(s, now)
 	var why []string
-	if s.terms.Quota > 0 && u.Leased >= s.terms.Quota {
-		return &FullError{s.terms.String(), fmt.Sprintf("%d of quota %d leased: raise the quota or stop something", u.Leased, s.terms.Quota)}
+	if s.Quota > 0 && u.Leased >= s.Quota {
+		return &FullError{s.terms.String(), fmt.Sprintf("%d of quota %d leased: raise the quota or stop something", u.Leased, s.Quota)}
 	}
-	if s.terms.Block != 0 {
-		size := 1 << (32 - s.terms.Block)
+	if s.Block != 0 {
+		size := 1 << (32 - s.Block)
 		why = append(why, fmt.Sprintf("%d blocks of %d used", s.blocks(), size))
-		if s.terms.Quota > 0 {
-			why[0] = fmt.Sprintf("%d of %d blocks used", s.blocks(), (s.terms.Quota+size-1)/size)
+		if s.Quota > 0 {
+			why[0] = fmt.Sprintf("%d of %d blocks used", s.blocks(), (s.Quota+size-1)/size)
 		}
 	}
 	why = append(why, fmt.Sprintf("%d of %d addresses used", u.Used, u.Size))
 	if u.Resting > 0 {
 		why = append(why, fmt.Sprintf("%d rest (the first is free in %s)", u.Resting, left(u.NextFree, now)))
+	}
+	if u.Reserved > 0 {
+		why = append(why, fmt.Sprintf("%d are reserved", u.Reserved))
 	}
 	if u.Lost > 0 {
 		why = append(why, fmt.Sprintf("%d of them wait for a lost node", u.Lost))

@@ -213,6 +213,7 @@ func (b *Book) globalSize() string {
 // settle lets everything come to rest: then the book holds what Swarm holds, nothing more and nothing less, and every
 // other address can be had.
 func (s *sim) settle() {
+	s.unreserve()
 	s.down = map[string]time.Time{}
 	for _, t := range s.tasks {
 		if !slices.Contains(s.networks, t.net) || t.lost {

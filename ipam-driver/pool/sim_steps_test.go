@@ -30,6 +30,8 @@ func (s *sim) step() {
 		s.onNode()
 	case n < 89:
 		s.nodes()
+	case n < 90:
+		s.reserve()
 	default:
 		s.wait()
 	}
@@ -109,10 +111,16 @@ func (s *sim) mayName(n *simNetwork, a netip.Addr) bool {
 	if sh := p.book.shares[n.terms.Key()]; sh == nil || sh.ByName || p.book.blind != 0 {
 		return false // its ledger was lost: a named address may be a replay, for all it knows
 	}
+	if l := s.leaseAt(p, t.net.terms, a); l != nil && l.asked && p.lastKept()-l.seq < lastCalls {
+		return false // should the plugin crash in this call, it is the one before once more, for all the book knows
+	}
 	if l := s.leaseAt(p, t.net.terms, a); l != nil && l.current() && !l.old && !l.again && p.book.informed(millis(s.clock(p))) && !p.book.replaying(p.book.shares[n.terms.Key()], millis(s.clock(p))) {
 		return true // given in this term, and views come in: the book must know
 	}
 	quiet = quiet && s.clock(p).Sub(moment(p.book.began)) > p.book.policy.Repeat
+	if sh := p.book.shares[n.terms.Key()]; p.records().latest()-sh.replay <= replayLasts {
+		return false // should the plugin crash in this call, a replay may go on, for all the book knows
+	}
 	return quiet && t.listed && !p.viewed.IsZero() && p.viewed.Sub(t.start) > time.Minute && s.now.Sub(s.lastReplay()) > 2*time.Minute
 }
 
@@ -141,6 +149,9 @@ func (s *sim) judge(n *simNetwork, a netip.Addr, named bool) {
 	}
 	if named {
 		return
+	}
+	if _, plan := s.plugins[s.leader].book.Settled(); s.reservedIn(plan, a) {
+		s.fail("%s is reserved and was handed out to %s", a, n.terms.Key())
 	}
 	if r := n.terms.Range; !r.IsZero() && (a.Less(r.First) || r.Last.Less(a)) {
 		s.fail("%s is outside range %s", a, r)

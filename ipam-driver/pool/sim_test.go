@@ -14,13 +14,14 @@ var simSteps = flag.Int("sim.steps", 120_000, "random steps of the simulation of
 
 // bugs are faults that the simulation must notice: each was, or could have been, a real one.
 type bugs struct {
-	freeAtReplay, noRest, bySubnet, listThenFree, forgetFsync, refuseReplay, poolFrees, loseOffer, localFrees, keepUndone, seeTooSoon bool
+	freeAtReplay, noRest, bySubnet, listThenFree, forgetFsync, refuseReplay, poolFrees, loseOffer, localFrees, keepUndone, seeTooSoon, giveReserved bool
 }
 
 // plugin is one manager's plugin: what it knows, what its disk holds, and its clock.
 type plugin struct {
 	book   *Book
 	meta   Meta
+	plan   *PlanRecord
 	shares map[uint32]ShareRecord
 	leases map[LeaseRecord]LeaseRecord
 	skew   time.Duration
@@ -44,10 +45,21 @@ func (p *plugin) keep(c Change) {
 	for _, id := range c.GoneShares {
 		delete(p.shares, id)
 	}
+	if c.Plan != nil {
+		p.plan = c.Plan
+	}
+}
+
+// lastKept is the last of the leases that the ledger has: of calls after it a crash would leave nothing.
+func (p *plugin) lastKept() (last uint64) {
+	for _, l := range p.leases {
+		last = max(last, l.Seq)
+	}
+	return last
 }
 
 func (p *plugin) records() Records {
-	r := Records{Meta: p.meta}
+	r := Records{Meta: p.meta, Plan: p.plan}
 	for _, s := range p.shares {
 		r.Shares = append(r.Shares, s)
 	}
@@ -149,7 +161,7 @@ func (s *sim) policy() Policy {
 }
 
 func (s *sim) wipe(p *plugin) {
-	p.book, p.meta = New(s.policy()), Meta{}
+	p.book, p.meta, p.plan = New(s.policy()), Meta{}, nil
 	p.shares, p.leases, p.freed = map[uint32]ShareRecord{}, map[LeaseRecord]LeaseRecord{}, map[netip.Addr]time.Time{}
 }
 
@@ -316,6 +328,7 @@ func TestSimulationNoticesSeededBugs(t *testing.T) {
 		{"a node's release frees the Swarm's lease", bugs{localFrees: true}},
 		{"a lost reply's lease is kept for ever", bugs{keepUndone: true}},
 		{"a leader takes a lost ledger for no loss", bugs{seeTooSoon: true}},
+		{"reserved addresses are handed out", bugs{giveReserved: true}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

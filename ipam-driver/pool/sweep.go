@@ -106,6 +106,9 @@ func (b *Book) busy(s *share, now int64) bool {
 	if s.Asked+b.policy.Grace.Milliseconds() >= now {
 		return true
 	}
+	if s.terms.Space == Global && s.listed != 0 && s.listed == b.lastView {
+		return true // the engine says ReleasePool again when it got no reply: the next view knows how many networks are left
+	}
 	for _, l := range s.pool.leases {
 		if l.share == s && (l.state == held || l.until > now) {
 			return true
@@ -126,18 +129,29 @@ func (b *Book) keys(space Space) []Key {
 	return keys
 }
 
-// Free ends the rest of an address at once: somebody made sure that the node which held it is dead.
-func (b *Book) Free(at time.Time, a netip.Addr) Change {
+// Free ends the rest of an address at once. Sure: somebody made certain that the node which held it is dead.
+func (b *Book) Free(at time.Time, a netip.Addr, sure bool) (Change, error) {
 	now := millis(at)
 	var c Change
 	for _, p := range b.pools {
-		l := p.leases[number(a)]
-		if p.space != Global || !p.prefix.Contains(a) || l == nil || l.state != resting || l.until <= now {
+		if p.space != Global || !p.prefix.Contains(a) {
 			continue
 		}
-		l.until, l.lost, l.dead = now, false, true
-		p.lay(l)
-		c.Leases = append(c.Leases, l.record())
+		l := p.leases[number(a)]
+		switch {
+		case l == nil || l.state == resting && l.until <= now:
+		case l.state == held:
+			return Change{}, b.inUse(l.share, l, now)
+		case l.lost && !sure:
+			return Change{}, &RefusedError{l.share.terms.String(), "address " + a.String() + ": node " + b.nodeName(l.node) + " was not ready when Swarm let it go and may still use it: make sure that it is off, then force it"}
+		default:
+			l.until, l.lost, l.dead = now, false, true
+			p.lay(l)
+			c.Leases = append(c.Leases, l.record())
+		}
 	}
-	return c
+	if c.IsZero() {
+		return c, &RefusedError{"", "address " + a.String() + " does not rest here: it is free, or another manager leads"}
+	}
+	return c, nil
 }

@@ -14,6 +14,7 @@ type Usage struct {
 	Unconfirmed int   // of the leased: not heard of in this term
 	Resting     int   // freed, not usable yet
 	Lost        int   // of the resting: because of a lost node
+	Reserved    int   // free, and kept for somebody who names them
 	Blocks      int   // held
 	NextFree    int64 // when the first rest is over, milliseconds since 1970
 }
@@ -40,6 +41,7 @@ func (b *Book) usage(s *share, now int64) Usage {
 			}
 		}
 	}
+	u.Reserved = b.reservedIn(s, now)
 	return u
 }
 
@@ -47,8 +49,8 @@ func (s *share) size() int {
 	p := s.pool
 	size := int(p.last-p.first) + 1
 	switch {
-	case s.terms.Block != 0:
-		size = s.blocks() << (32 - s.terms.Block)
+	case s.Block != 0:
+		size = s.blocks() << (32 - s.Block)
 	case !s.terms.Range.IsZero():
 		size = int(s.zone.span.last-s.zone.span.first) + 1
 	default:
@@ -72,6 +74,7 @@ type Share struct {
 	Project     string         `json:"project,omitempty"`
 	Environment string         `json:"environment,omitempty"`
 	Networks    int            `json:"networks"`
+	Called      []string       `json:"called"` // its networks, as last seen
 	Term        uint32         `json:"term"`
 	Asked       time.Time      `json:"asked"`
 	Gateways    []netip.Addr   `json:"gateways,omitempty"`
@@ -86,6 +89,7 @@ type Share struct {
 	Unconfirmed int            `json:"unconfirmed"`
 	Resting     int            `json:"resting"`
 	Lost        int            `json:"lost"`
+	Reserved    int            `json:"reserved"`
 	Waiting     bool           `json:"waiting,omitempty"` // its ledger was lost and Swarm not asked yet
 }
 
@@ -115,9 +119,9 @@ func (b *Book) seenShare(s *share, now int64) Share {
 	u := b.usage(s, now)
 	v := Share{
 		ID: s.ID, Key: s.Key, Space: s.terms.Space.String(), Subnet: s.terms.Subnet, Name: s.terms.Pool, Project: s.terms.Project,
-		Environment: s.terms.Environment, Networks: s.Networks, Term: s.Term, Asked: moment(s.Asked), Quota: s.terms.Quota, Block: s.terms.Block,
+		Environment: s.terms.Environment, Networks: s.Networks, Term: s.Term, Asked: moment(s.Asked), Quota: s.Quota, Block: s.Block,
 		Rest: (time.Duration(s.rest(b.policy)) * time.Millisecond).String(), Size: u.Size, Used: u.Used, Leased: u.Leased,
-		Unconfirmed: u.Unconfirmed, Resting: u.Resting, Lost: u.Lost, Waiting: s.ByName,
+		Unconfirmed: u.Unconfirmed, Resting: u.Resting, Lost: u.Lost, Reserved: u.Reserved, Waiting: s.ByName, Called: b.settled.called(s.Key),
 	}
 	if !s.terms.Range.IsZero() {
 		v.Range = s.terms.Range.String()
@@ -130,7 +134,7 @@ func (b *Book) seenShare(s *share, now int64) Share {
 	}
 	for _, bl := range s.pool.blocks {
 		if bl.share == s {
-			v.Blocks = append(v.Blocks, netip.PrefixFrom(fromNumber(bl.first), s.terms.Block))
+			v.Blocks = append(v.Blocks, netip.PrefixFrom(fromNumber(bl.first), s.Block))
 		}
 	}
 	return v
@@ -212,16 +216,16 @@ func (b *Book) Viewed() bool { return b.lastView != 0 }
 func (b *Book) IsBlind() bool { return b.blind != 0 }
 
 // Free is how many addresses of the share can be handed out now.
-func (s Share) Free() int { return max(0, s.Size-s.Used-s.Resting) }
+func (s Share) Free() int { return max(0, s.Size-s.Used-s.Resting-s.Reserved) }
 
-// Fullness is the part of the share that is used or rests, from 0 to 1. A share of blocks grows up to its quota.
+// Fullness is the part of the share that is used, rests or is reserved, from 0 to 1. A share of blocks grows up to its quota.
 func (s Share) Fullness() float64 {
 	full := 0.0
 	if s.Quota > 0 {
 		full = float64(s.Leased) / float64(s.Quota)
 	}
 	if s.Block == 0 && s.Size > 0 {
-		full = max(full, float64(s.Used+s.Resting)/float64(s.Size))
+		full = max(full, float64(s.Used+s.Resting+s.Reserved)/float64(s.Size))
 	}
 	return full
 }

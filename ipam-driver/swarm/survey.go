@@ -51,7 +51,7 @@ func (s *survey) networks(items []network.Summary, global bool) []pool.Network {
 				continue
 			}
 			s.keys[n.ID] = key
-			found = append(found, pool.Network{Key: key, Gateway: c.Gateway, Opaque: global && n.Driver == "overlay"})
+			found = append(found, pool.Network{Name: n.Name, Key: key, Gateway: c.Gateway, Opaque: global && n.Driver == "overlay"})
 		}
 	}
 	return found

@@ -11,6 +11,7 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"github.com/rolling-swarm/rolling/internal/allotment"
 	"github.com/rolling-swarm/rolling/ipam-driver/pool"
 )
 
@@ -107,3 +108,24 @@ func (e *Engine) Here(ctx context.Context) (pool.View, error) {
 
 // Close lets the connections go.
 func (e *Engine) Close() error { return e.api.Close() }
+
+// Settled are the Configs with named pools and reservations. Where no manager is to be asked, here is false.
+func (e *Engine) Settled(ctx context.Context) (all []allotment.Copy, here bool, err error) {
+	self, err := e.api.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return nil, false, fmt.Errorf("ask the engine who it is: %w", err)
+	}
+	if !self.Info.Swarm.ControlAvailable {
+		return nil, false, nil
+	}
+	got, err := e.api.ConfigList(ctx, client.ConfigListOptions{Filters: client.Filters{}.Add("name", allotment.ConfigPrefix)})
+	if err != nil {
+		return nil, false, fmt.Errorf("ask the Swarm for its configs %s*: %w", allotment.ConfigPrefix, err)
+	}
+	for _, c := range got.Items {
+		if n, ours := allotment.Number(c.Spec.Name); ours {
+			all = append(all, allotment.Copy{Number: n, Text: c.Spec.Data})
+		}
+	}
+	return all, true, nil
+}

@@ -218,3 +218,21 @@ func TestAnEngineThatDoesNotAnswerEndsWithTheContext(t *testing.T) {
 		t.Fatal("it answered")
 	}
 }
+
+func TestOnlyAManagerIsAskedForWhatIsSettled(t *testing.T) {
+	const at = "/configs?filters=%7B%22name%22%3A%7B%22rolling.ipam.%22%3Atrue%7D%7D"
+	p := pages()
+	p[at] = `[{"ID":"c1","Spec":{"Name":"rolling.ipam.12","Data":"e30="}},{"ID":"c2","Spec":{"Name":"rolling.ipam.x","Data":"e30="}}]`
+	all, here, err := dial(t, &engine{p}).Settled(context.Background())
+	if err != nil || !here || len(all) != 1 || all[0].Number != 12 || string(all[0].Text) != "{}" {
+		t.Errorf("%+v %v %v", all, here, err)
+	}
+	delete(p, at)
+	if _, _, err := dial(t, &engine{p}).Settled(context.Background()); err == nil {
+		t.Error("a failed question is no empty answer")
+	}
+	p["/info"] = `{"Swarm":{"NodeID":"id1","ControlAvailable":false}}`
+	if all, here, err := dial(t, &engine{p}).Settled(context.Background()); err != nil || here || all != nil {
+		t.Errorf("a worker: %v %v %v", all, here, err)
+	}
+}

@@ -35,20 +35,22 @@ func bird() Part {
 // BirdSocket is what birdc -s takes.
 func BirdSocket(folder string) string { return filepath.Join(folder, "bird.ctl") }
 
-// birdConfig: without `direct` the next hops of iBGP do not resolve. BIRD waits to be dialled: the managers dial
-// their routers, and two speakers that both dial may bring two sessions up and take both down again.
+// birdConfig: without the protocol direct the next hops of iBGP do not resolve. BIRD waits to be dialled: the managers dial
+// their routers, and two speakers that both dial may bring two sessions up and take both down again. BFD
+// is of a single hop only for a neighbour that is `direct`.
 func birdConfig(s Site) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `log stderr all;
 router id %[1]s;
 protocol device { }
 protocol direct { ipv4; interface "lan"; }
+protocol bfd { interface "lan" { min rx interval 100 ms; min tx interval 100 ms; multiplier 5; }; }
 protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; merge paths on; }
 template bgp manager {
   local %[1]s port 179 as %[2]d;
   hold time 9; keepalive time 3; connect retry time 1; connect delay time 1; error wait time 1, 5;
   graceful restart on; graceful restart time 30;
-  passive on;
+  passive on; direct; bfd on;
   ipv4 { import where net ~ [ 10.200.0.0/13+, 0.0.0.0/0{32,32} ]; export none; next hop keep; };
 }
 `, s.Router, contract.ASN)

@@ -54,6 +54,13 @@ type Rollouts interface {
 	Cancel(ctx context.Context, o engine.Cancel) (engine.Rollout, error)
 }
 
+// Tasks says what runs, task by task.
+type Tasks interface {
+	Tasks(ctx context.Context, p project.Name, e project.EnvironmentName) ([]engine.Task, error)
+	Samples(ctx context.Context, taskIDs []string) (map[string]engine.Samples, error)
+	Tail(ctx context.Context, taskID string, lines int) ([]string, error)
+}
+
 // Events tells what happens. A channel is closed when there will be no more, or when ctx ends.
 type Events interface {
 	Watch(ctx context.Context, id engine.RolloutID, since uint64) (<-chan engine.Event, error)
@@ -72,6 +79,12 @@ type Routes interface {
 	Routes(ctx context.Context) (routes []Route, missing []string, err error)
 }
 
+// Pages are what people see beside the API, on the same server and under the same rules. by says who asks; untilStop gives a
+// context that ends with the request and with the manager.
+type Pages interface {
+	Mount(e *echo.Echo, by func(context.Context) string, untilStop func(context.Context) (context.Context, context.CancelFunc))
+}
+
 // Check is one thing that the manager needs to be ready.
 type Check struct {
 	Name string
@@ -80,18 +93,24 @@ type Check struct {
 
 // Parts are what is behind the door.
 type Parts struct {
-	Projects    Projects
-	Releases    Releases
-	Deployments Deployments
-	Rollouts    Rollouts
-	Events      Events
-	Swarm       Swarm
-	Routes      Routes // nil: no agent reports to this manager
-	Checks      []Check
-	Figures     prometheus.Gatherer // for /metrics; nil: there are none
-	Version     string
-	Log         *slog.Logger     // nil: silence
-	Now         func() time.Time // nil: time.Now
+	Projects     Projects
+	Releases     Releases
+	Deployments  Deployments
+	Rollouts     Rollouts
+	Tasks        Tasks
+	Events       Events
+	Swarm        Swarm
+	Networks     Networks
+	Pools        Pools
+	Addresses    Addresses
+	Reservations Reservations
+	Routes       Routes // nil: no agent reports to this manager
+	Pages        Pages  // nil: there are none
+	Checks       []Check
+	Figures      prometheus.Gatherer // for /metrics; nil: there are none
+	Version      string
+	Log          *slog.Logger     // nil: silence
+	Now          func() time.Time // nil: time.Now
 }
 
 // API is the door.
@@ -120,6 +139,9 @@ func New(parts Parts) (*API, error) {
 	a.echo.Use(a.named, a.recovered, a.local, a.whole, a.once)
 	a.huma = humaecho.New(a.echo, description(parts.Version))
 	a.routes()
+	if parts.Pages != nil {
+		parts.Pages.Mount(a.echo, caller, untilStop)
+	}
 	tidy(a.huma.OpenAPI())
 	document, err := json.Marshal(a.huma.OpenAPI())
 	if err != nil {
@@ -134,8 +156,11 @@ func (a *API) routes() {
 	a.releaseRoutes()
 	a.deploymentRoutes()
 	a.rolloutRoutes()
+	a.taskRoutes()
 	a.eventRoutes()
 	a.swarmRoutes()
+	a.networkRoutes()
+	a.addressRoutes()
 	a.healthRoutes()
 }
 

@@ -30,7 +30,8 @@ const (
 )
 
 const streamNote = "Server-sent events: id is the event's seq, event its type, data the event as JSON. A comment every 15 s keeps the stream open. " +
-	"Whoever comes back with Last-Event-ID gets what happened meanwhile; if some of it is too old to be kept, an event of type events.missed says so."
+	"Whoever comes back with Last-Event-ID gets what happened meanwhile; if some of it is too old to be kept, an event of type events.missed says so. " +
+	"Events of type environment.changed say that Swarm shows an environment otherwise than before, whoever did it; they are not kept and bear the id of the event before."
 
 type (
 	eventsInput struct {

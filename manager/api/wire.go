@@ -12,6 +12,10 @@ type (
 	Rollout     = engine.Rollout
 	Progress    = engine.Progress
 	Event       = engine.Event
+	Task        = engine.Task
 	Node        = engine.Node
+	Network     = engine.Network
+	Pool        = engine.Pool
+	Reservation = engine.Reservation
 	Lease       = engine.Address // Address is where the API is served
 )

@@ -84,7 +84,7 @@ func (c *commands) addresses() *cobra.Command {
 		return listing(ctx, c, o, leaseView, "/api/v1/addresses", query, 0)
 	})
 	o.flags(cmd)
-	return c.noun("address", "Addresses on Rolling's networks", cmd)
+	return c.noun("address", "Addresses on Rolling's networks", append([]*cobra.Command{cmd}, c.addressVerbs()...)...)
 }
 
 func (c *commands) routes() *cobra.Command {

@@ -30,6 +30,7 @@ type bench struct {
 	*engine.Engine
 	toy     *clustertest.Toy
 	cluster engine.Cluster // nil: the toy as it is
+	agents  engine.Agents  // nil: there are none
 	store   store.Store
 	stop    func()
 }
@@ -54,7 +55,7 @@ func (b *bench) start() {
 	if b.cluster == nil {
 		b.cluster = lines
 	}
-	e, err := engine.New(engine.Options{Store: b.store, Cluster: b.cluster, Registry: registries{}, Lines: []engine.Lines{lines},
+	e, err := engine.New(engine.Options{Store: b.store, Cluster: b.cluster, Live: lines, Agents: b.agents, Registry: registries{}, Lines: []engine.Lines{lines},
 		Log: slog.New(slog.NewTextHandler(output{b.T}, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		b.Fatal(err)

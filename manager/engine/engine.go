@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/swarm"
+	"github.com/rolling-swarm/rolling/internal/allotment"
+	"github.com/rolling-swarm/rolling/internal/wire"
 	"github.com/rolling-swarm/rolling/manager/cluster"
 	"github.com/rolling-swarm/rolling/manager/plan"
 	"github.com/rolling-swarm/rolling/manager/project"
@@ -28,6 +30,14 @@ type Cluster interface {
 	Apply(ctx context.Context, step plan.Step) (cluster.Applied, error)
 	Tasks(ctx context.Context) ([]swarm.Task, error)
 	Nodes(ctx context.Context) ([]swarm.Node, error)
+}
+
+// Live is what the engine needs of Docker to see tasks one by one, and to hear of what others do.
+type Live interface {
+	Living(ctx context.Context) ([]swarm.Task, error)
+	TasksOf(ctx context.Context, labels map[string]string) ([]swarm.Task, error)
+	Task(ctx context.Context, id string) (swarm.Task, error)
+	Changes(ctx context.Context, tell func(serviceID string)) error
 }
 
 // Registry turns an image's name and tag into one that is pinned by its digest.
@@ -45,11 +55,34 @@ type Lines interface {
 	Lines(ctx context.Context, at cluster.Place, n int) ([]string, error)
 }
 
+// Agents are asked for what only a task's own node knows.
+type Agents interface {
+	Checks(ctx context.Context, at cluster.Place) (Checks, error)
+	Samples(ctx context.Context, node string, tasks []string) (map[string]Samples, error)
+}
+
+// Settlements keeps named pools and reservations in the Swarm. A number that is taken fails with cluster.ErrConflict.
+type Settlements interface {
+	Settled(ctx context.Context) ([]allotment.Copy, error)
+	Settle(ctx context.Context, number uint64, text []byte) error
+}
+
+// Ledger is the IPAM plugin of a node, by way of its agent. Only the leader's knows the Swarm's addresses.
+type Ledger interface {
+	Addresses(ctx context.Context, node string, leases bool, one netip.Addr) (wire.Addresses, error)
+	Free(ctx context.Context, node string, a netip.Addr, sure bool) error
+	ReadSettled(ctx context.Context, node string) error
+}
+
 // Options are what an engine is made of.
 type Options struct {
 	Store    store.Store
 	Cluster  Cluster
+	Settled  Settlements // nil: there are no named pools and no reservations
+	Ledger   Ledger      // nil: nobody knows what rests, and why a network was refused
 	Registry Registry
+	Live     Live
+	Agents   Agents                               // nil: there are none, and nobody knows samples and health checks
 	Lines    []Lines                              // asked in order until one answers; none: rollouts end without last lines
 	Probe    Probe                                // nil: the manager cannot reach containers, and health is Docker's check alone
 	Zone     func(string) (*time.Location, error) // nil: time.LoadLocation
@@ -60,13 +93,15 @@ type Options struct {
 // Engine is the manager's loop. Its methods may be called at once from many doors.
 type Engine struct {
 	options Options
-	bell    bell          // rung when the store has a new event
+	bell    bell          // rung when the store has a new event, or the Swarm a change
+	changes changes       // of the Swarm, as far as somebody listens
 	begun   chan struct{} // has one element when there may be a rollout that nobody works at
 
 	mu        sync.Mutex // guards the rest
 	working   map[RolloutID]bool
 	cancelled map[RolloutID]string        // by whom
 	parsed    map[uint64]*project.Project // by the file's version
+	places    map[string]cluster.Place    // of tasks, by id, as far as they were seen on a node
 }
 
 // New makes an engine and starts nothing.
@@ -77,6 +112,9 @@ func New(o Options) (*Engine, error) {
 	}
 	if o.Cluster == nil {
 		missing = append(missing, errors.New("no cluster"))
+	}
+	if o.Live == nil {
+		missing = append(missing, errors.New("no live view of the cluster"))
 	}
 	if o.Registry == nil {
 		missing = append(missing, errors.New("no registry"))
@@ -94,7 +132,7 @@ func New(o Options) (*Engine, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Engine{options: o, begun: make(chan struct{}, 1), working: map[RolloutID]bool{},
-		cancelled: map[RolloutID]string{}, parsed: map[uint64]*project.Project{}}, nil
+		cancelled: map[RolloutID]string{}, parsed: map[uint64]*project.Project{}, places: map[string]cluster.Place{}}, nil
 }
 
 func (e *Engine) now() time.Time { return e.options.Now().UTC() }

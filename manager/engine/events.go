@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"github.com/rolling-swarm/rolling/manager/release"
 	"github.com/rolling-swarm/rolling/manager/store"
@@ -28,7 +29,7 @@ func (e *Engine) Watch(ctx context.Context, id RolloutID, since uint64) (<-chan 
 }
 
 // Events gives all events beyond since, as they happen, until ctx ends. Those that are too old to be kept are missing:
-// the first then has a Seq greater than since + 1.
+// the first then has a Seq greater than since + 1. Between them come those of type EnvironmentChanged, which are not kept.
 func (e *Engine) Events(ctx context.Context, since uint64) (<-chan Event, error) {
 	return e.stream(ctx, since, ""), nil
 }
@@ -47,6 +48,11 @@ func (e *Engine) stream(ctx context.Context, since uint64, only RolloutID) <-cha
 	out := make(chan Event)
 	go func() {
 		defer close(out)
+		var noted uint64 // the last change of an environment that was told
+		after := e.now().Add(-recent)
+		if only == "" {
+			defer e.changes.listen()()
+		}
 		for {
 			news := e.bell.wait()
 			read, over, err := e.read(since, only)
@@ -56,12 +62,7 @@ func (e *Engine) stream(ctx context.Context, since uint64, only RolloutID) <-cha
 			}
 			for _, v := range read {
 				since = v.Seq
-				if only != "" && v.Rollout != only {
-					continue
-				}
-				select {
-				case out <- viewOfEvent(v):
-				case <-ctx.Done():
+				if (only == "" || v.Rollout == only) && !give(ctx, out, viewOfEvent(v)) {
 					return
 				}
 			}
@@ -71,6 +72,14 @@ func (e *Engine) stream(ctx context.Context, since uint64, only RolloutID) <-cha
 			if over {
 				return
 			}
+			if only == "" {
+				var places []place
+				places, noted = e.changes.since(noted, after)
+				after = time.Time{}
+				if !e.tell(ctx, out, places, since) {
+					return
+				}
+			}
 			select {
 			case <-news:
 			case <-ctx.Done():
@@ -79,6 +88,25 @@ func (e *Engine) stream(ctx context.Context, since uint64, only RolloutID) <-cha
 		}
 	}()
 	return out
+}
+
+// tell gives an event for each environment that has changed.
+func (e *Engine) tell(ctx context.Context, out chan<- Event, places []place, since uint64) bool {
+	for _, p := range places {
+		if !give(ctx, out, e.eventOf(p, since)) {
+			return false
+		}
+	}
+	return true
+}
+
+func give(ctx context.Context, to chan<- Event, v Event) bool {
+	select {
+	case to <- v:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // read gives the next events, and says whether nothing more will come of the rollout that is watched.

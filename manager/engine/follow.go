@@ -44,6 +44,7 @@ func (w *work) follow(ctx context.Context, s *store.Service) error {
 			w.probe(ctx, observed, tasks)
 		}
 		memory, v := rollout.Look(s.Memory, rollout.Observation{Now: w.e.now(), Service: observed, Tasks: tasks})
+		w.examine(ctx, &memory, &v)
 		v.Reason = w.readable(ctx, v.Reason)
 		if err := w.noted(s, memory, v); err != nil {
 			return err

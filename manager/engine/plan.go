@@ -48,6 +48,11 @@ func (e *Engine) draw(ctx context.Context, a aim) (drawing, error) {
 	if err != nil {
 		return drawing{}, err
 	}
+	overlapping, err := e.clashes(ctx, p.Steps, observed)
+	if err != nil {
+		return drawing{}, err
+	}
+	p.Blocked = append(p.Blocked, overlapping...)
 	if a.only != "" {
 		p.Steps = slices.DeleteFunc(p.Steps, func(s plan.Step) bool { return s.Object() != "service "+a.only })
 		p.Blocked = slices.DeleteFunc(p.Blocked, func(b plan.Block) bool { return b.Object != "service "+a.only })

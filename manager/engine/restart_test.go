@@ -117,7 +117,7 @@ func deathAt(b *bench, effects int64, bad clustertest.Program, ends release.Outc
 
 	m := &mortal{Store: b.store, Cluster: b.toy.Swarm()}
 	m.left.Store(1 << 40)
-	first, err := engine.New(engine.Options{Store: m, Cluster: m, Registry: registries{}})
+	first, err := engine.New(engine.Options{Store: m, Cluster: m, Live: b.toy.Swarm(), Registry: registries{}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -25,6 +25,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() { e.warm(ctx) })
+	all.Go(func() { e.watch(ctx) })
 	for first := true; ; first = false {
 		left := first // by an earlier manager
 		var found []store.Rollout
@@ -79,6 +80,7 @@ type work struct {
 
 	ready     map[string]bool   // tasks whose program has answered the probe
 	asked     string            // the task whose last lines were asked for
+	examined  map[string]bool   // tasks whose health check was asked for
 	names     map[string]string // of nodes, by id; nil: not asked yet
 	conflicts int               // writes in a row that lost a race
 	strange   int               // failures in a row that have no kind
@@ -88,7 +90,7 @@ type work struct {
 
 // work goes on with a rollout until it has ended or ctx has.
 func (e *Engine) work(ctx context.Context, id RolloutID, left bool) {
-	w := &work{e: e, log: e.options.Log.With("rollout", string(id)), ready: map[string]bool{}}
+	w := &work{e: e, log: e.options.Log.With("rollout", string(id)), ready: map[string]bool{}, examined: map[string]bool{}}
 	for noted := !left; ; {
 		err := w.load(id)
 		if err == nil && !noted {

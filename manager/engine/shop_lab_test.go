@@ -165,7 +165,7 @@ func (s *shop) start() {
 	}
 	c := cluster.Of(s.api)
 	dial := s.lab.DialContext("n1")
-	s.Engine, err = engine.New(engine.Options{Store: s.store, Cluster: c, Registry: registry.New(s.lab.DialContext(lab.Router)), Lines: []engine.Lines{c},
+	s.Engine, err = engine.New(engine.Options{Store: s.store, Cluster: c, Live: c, Registry: registry.New(s.lab.DialContext(lab.Router)), Lines: []engine.Lines{c},
 		Probe: probe.New(dial), Log: slog.New(slog.NewTextHandler(output{s.T}, nil))})
 	if err != nil {
 		s.Fatal(err)

@@ -140,7 +140,7 @@ type Progress struct {
 type Event struct {
 	Seq         uint64                  `json:"seq"`
 	At          time.Time               `json:"at"`
-	Type        string                  `json:"type"` // rollout.started, rollout.step, rollout.progress, rollout.back, rollout.ended, project.applied, project.deleted, release.created, release.discarded, release.approved, release.rejected
+	Type        string                  `json:"type"` // rollout.started, rollout.step, rollout.progress, rollout.back, rollout.ended, project.applied, project.deleted, release.created, release.discarded, release.approved, release.rejected, environment.changed
 	Project     project.Name            `json:"project,omitempty"`
 	Environment project.EnvironmentName `json:"environment,omitempty"`
 	Release     release.ID              `json:"release,omitempty"`
@@ -185,4 +185,41 @@ type AuditEntry struct {
 	Action string    `json:"action"`
 	Object string    `json:"object"`
 	Text   string    `json:"text,omitempty"`
+}
+
+// Task is one task of an environment as people see it: who runs in a slot, where, and since when it is as it is.
+type Task struct {
+	ID      string     `json:"id"`
+	Service string     `json:"service"` // short
+	Slot    string     `json:"slot"`    // "3"; of a global service the node's name, dots as _
+	Node    string     `json:"node,omitempty"`
+	Address string     `json:"address,omitempty"` // on the environment's network; "": none yet, or none of Rolling's
+	State   string     `json:"state"`             // Swarm's word: running, starting, failed, …
+	Health  string     `json:"health,omitempty"`  // healthy, unhealthy, starting; "": nobody asks it
+	Release release.ID `json:"release,omitempty"` // that last changed it
+	Since   time.Time  `json:"since"`             // of the state
+	Message string     `json:"message,omitempty"` // Swarm's or the engine's own words, its error first
+}
+
+// Samples are the recent measurements of one task, oldest first and a fixed interval apart; the last one is of End.
+// A nil value was not measured. An empty list means that the node's exporter knows nothing of the task yet.
+type Samples struct {
+	IntervalSeconds int        `json:"intervalSeconds"`
+	End             time.Time  `json:"end"`
+	CPUCores        []*float64 `json:"cpuCores"`    // 1 is one processor kept busy
+	MemoryBytes     []*float64 `json:"memoryBytes"` // the working set
+}
+
+// Checks are what the health check of a task's container has said last, oldest first.
+type Checks struct {
+	Failed    int     // in a row, the last one included; 0: it passed, has just begun, or there is none
+	Unhealthy bool    // so many that the task is ended for it
+	Checks    []Check // the engine keeps few
+}
+
+// Check is one run of a health check.
+type Check struct {
+	Ended    time.Time
+	ExitCode int // 0: it passed; -1: it did not end in time, or could not be run
+	Output   string
 }

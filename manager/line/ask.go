@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -109,10 +111,16 @@ func (l *line) get(ctx context.Context, path string, query url.Values, into any)
 	return nil
 }
 
+// strangers is what an agent of the first releases says to a question that it does not know.
+const strangers = "404 page not found"
+
 func refusal(status int, body io.Reader) error {
 	text, _ := io.ReadAll(io.LimitReader(body, 1<<10))
 	why := strings.TrimSpace(strings.ToValidUTF8(string(text), ""))
-	if status == http.StatusNotFound {
+	switch {
+	case status == http.StatusNotImplemented || status == http.StatusNotFound && why == strangers:
+		return fmt.Errorf("%w (%s)", wire.ErrOlder, why)
+	case status == http.StatusNotFound:
 		return fmt.Errorf("%w (%s)", wire.ErrUnknown, why)
 	}
 	return fmt.Errorf("it answers %d: %s", status, why)
@@ -166,6 +174,31 @@ func (s *Switchboard) Lines(ctx context.Context, node, task, container string, n
 	var got wire.Lines
 	err := s.ask(ctx, node, wire.PathLines, query, &got)
 	return got, err
+}
+
+// Checks are what the health check of a container on the node has said last, found as for Lines.
+func (s *Switchboard) Checks(ctx context.Context, node, task, container string) (wire.Checks, error) {
+	query := url.Values{"container": {container}}
+	if container == "" {
+		query = url.Values{"task": {task}}
+	}
+	var got wire.Checks
+	err := s.ask(ctx, node, wire.PathChecks, query, &got)
+	return got, err
+}
+
+// Samples are the recent measurements of tasks on the node. Who is not measured there is missing.
+func (s *Switchboard) Samples(ctx context.Context, node string, tasks []string) (wire.Samples, error) {
+	all := wire.Samples{Tasks: map[string]wire.Sample{}}
+	for some := range slices.Chunk(tasks, wire.MaxTasks) {
+		var got wire.Samples
+		if err := s.ask(ctx, node, wire.PathSamples, url.Values{"task": some}, &got); err != nil {
+			return wire.Samples{}, err
+		}
+		maps.Copy(all.Tasks, got.Tasks)
+		all.IntervalSeconds, all.End = got.IntervalSeconds, got.End
+	}
+	return all, nil
 }
 
 // Health is what the agent of a node says of itself.

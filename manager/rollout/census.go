@@ -190,6 +190,12 @@ func (f *Failing) String() string {
 		where += " on node " + f.NodeID
 	}
 	switch {
+	case f.Check != "" && f.State == swarm.TaskStateStarting:
+		return where + " is starting, and not healthy: " + f.Check
+	case f.Check != "" && f.ExitCode != nil:
+		return fmt.Sprintf("%s was stopped as unhealthy (exit code %d): %s", where, *f.ExitCode, f.Check)
+	case f.Check != "":
+		return where + " was stopped as unhealthy: " + f.Check
 	case f.Err != "":
 		return fmt.Sprintf("%s is %s: %s", where, f.State, strings.TrimSpace(f.Err))
 	case f.ExitCode != nil && *f.ExitCode == 0:

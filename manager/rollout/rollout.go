@@ -73,6 +73,7 @@ type Failing struct {
 	State       swarm.TaskState `json:"state"`
 	Err         string          `json:"err,omitempty"`
 	ExitCode    *int            `json:"exitCode,omitempty"`
+	Check       string          `json:"check,omitempty"` // how its health check failed, where somebody has asked the node
 }
 
 // Written is what begins a rollout: one write of one service.

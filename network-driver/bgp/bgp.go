@@ -5,12 +5,15 @@ package bgp
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/rolling-swarm/rolling/network-driver/fabric"
+	"github.com/rolling-swarm/rolling/network-driver/liveness"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -21,7 +24,10 @@ type Settings struct {
 	Hold        time.Duration // whole seconds; keepalives go three times in it
 	MaxPrefixes uint32        // a neighbour that sends more is cut off
 	Pools       []netip.Prefix
-	Routers     []topology.Router
+	Routers     []fabric.Router
+	Key         string            // of TCP MD5 inside the Swarm; empty: none
+	Keys        map[string]string // of routers, by the name in their setting
+	Security    uint8             // TTL security inside the Swarm: nodes are at most so many hops apart; 0: off
 	// Restarting says that the kernel still forwards by what an earlier run of this plugin left: neighbours then keep
 	// our routes, and we speak only once we have heard all of them (RFC 4724).
 	Restarting bool
@@ -52,6 +58,7 @@ const (
 type Told struct {
 	Learn  func([]topology.Route) // a route without a next hop is withdrawn
 	Settle func()                 // once: all that was not learnt by now is stale
+	Border func([]netip.Prefix)   // the pools that this node announces as a whole, and so must forward
 }
 
 // Speaker keeps the sessions and announcements that it was last told to keep.
@@ -60,16 +67,18 @@ type Speaker struct {
 	log      *slog.Logger
 	wake     chan struct{}
 
-	mu     sync.Mutex // guards wanted and now
-	wanted fabric
-	now    *run
+	mu       sync.Mutex // guards the rest
+	wanted   wish
+	now      *run
+	verdicts []liveness.Verdict
 }
 
-// fabric is what should be.
-type fabric struct {
+// wish is what should be.
+type wish struct {
 	self       netip.Addr
 	neighbours []topology.Neighbour
-	own        []netip.Addr
+	own        []fabric.Announcement
+	drained    bool
 }
 
 // New starts nothing.
@@ -79,28 +88,49 @@ func New(s Settings, log *slog.Logger) *Speaker {
 
 // Meet says who this node is and who its neighbours are. Without an address of its own the speaker falls silent.
 func (s *Speaker) Meet(self netip.Addr, neighbours []topology.Neighbour) {
-	s.change(func(f *fabric) { f.self, f.neighbours = self, slices.Clone(neighbours) })
+	s.change(func(w *wish) { w.self, w.neighbours = self, slices.Clone(neighbours) })
 }
 
 // Announce says which addresses this node has; all others are withdrawn.
-func (s *Speaker) Announce(own []netip.Addr) {
-	s.change(func(f *fabric) { f.own = slices.Clone(own) })
+func (s *Speaker) Announce(own []fabric.Announcement) {
+	s.change(func(w *wish) { w.own = slices.Clone(own) })
 }
 
-func (s *Speaker) change(edit func(*fabric)) {
+// Drain marks all that this node announces: whoever has another way, take it. Nothing is withdrawn.
+func (s *Speaker) Drain(drained bool) {
+	s.change(func(w *wish) { w.drained = drained })
+}
+
+// Judge takes what is known of neighbours' nodes beside BGP. Silence while a session is established is a loss of power
+// or of the cable: its routes are forgotten at once. Where TCP was closed first only a process died: its routes stay for
+// the restart time, unless its node falls silent too.
+func (s *Speaker) Judge(verdicts []liveness.Verdict) {
+	s.mu.Lock()
+	s.verdicts = append(s.verdicts, verdicts...)
+	s.mu.Unlock()
+	s.nudge()
+}
+
+func (s *Speaker) change(edit func(*wish)) {
 	s.mu.Lock()
 	edit(&s.wanted)
 	s.mu.Unlock()
+	s.nudge()
+}
+
+func (s *Speaker) nudge() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (s *Speaker) want() fabric {
+func (s *Speaker) want() (wish, []liveness.Verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.wanted
+	verdicts := s.verdicts
+	s.verdicts = nil
+	return s.wanted, verdicts
 }
 
 // Run speaks until the context ends. It then ends without a word: the process's end closes the sessions, and
@@ -135,7 +165,7 @@ func (s *Speaker) Run(ctx context.Context, told Told) error {
 
 // follow makes the running server what is wanted; a node whose address changed begins anew.
 func (s *Speaker) follow(ctx context.Context, now *run, told Told) (*run, error) {
-	want := s.want()
+	want, verdicts := s.want()
 	if now != nil && now.self != want.self {
 		s.show(nil)
 		now.leave(ctx)
@@ -152,7 +182,7 @@ func (s *Speaker) follow(ctx context.Context, now *run, told Told) (*run, error)
 		now = fresh
 		s.show(now)
 	}
-	return now, now.follow(ctx, want)
+	return now, errors.Join(now.judge(ctx, verdicts), now.follow(ctx, want))
 }
 
 func (s *Speaker) show(now *run) {
@@ -169,5 +199,34 @@ func (s *Speaker) Sessions(ctx context.Context) ([]Session, error) {
 	if now == nil {
 		return nil, nil
 	}
-	return now.sessions(ctx)
+	all, err := now.sessions(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && s.now != now {
+		return nil, nil // it ended while it was asked
+	}
+	return all, err
+}
+
+// Standing is how the whole stands, for people and for metrics.
+type Standing struct {
+	Held      int            `json:"held"`      // routes to other nodes' containers
+	Kept      int            `json:"kept"`      // of them those that nobody tells any more, since all reflectors are lost
+	Own       int            `json:"own"`       // prefixes that this node announces
+	Border    []netip.Prefix `json:"border"`    // of them the pools
+	Drained   bool           `json:"drained"`   // all of them marked
+	Lost      int            `json:"lost"`      // sessions that were ended since their node fell silent
+	Settled   time.Duration  `json:"settled"`   // from the start until the fabric was known; 0: not yet
+	Converged time.Duration  `json:"converged"` // from the last session's start to its End-of-RIB
+}
+
+// Standing tells how the whole stands.
+func (s *Speaker) Standing() Standing {
+	s.mu.Lock()
+	now := s.now
+	s.mu.Unlock()
+	if now == nil {
+		return Standing{}
+	}
+	return now.standing()
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolling-swarm/rolling/network-driver/fabric"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -68,10 +69,10 @@ func TestNoRouteIsMissingAfterManyJoinAtOnce(t *testing.T) {
 	t.Logf("all but a few after %v, the last of %d routes on %d speakers after %v", before.Round(10*time.Millisecond), clients*each, clients+1, time.Since(begun).Round(10*time.Millisecond))
 }
 
-func wide(i, n int) []netip.Addr {
-	var all []netip.Addr
+func wide(i, n int) []fabric.Announcement {
+	var all []fabric.Announcement
 	for k := range n {
-		all = append(all, netip.AddrFrom4([4]byte{10, 201, byte(i*2 + k/250), byte(k%250) + 1}))
+		all = append(all, fabric.Announcement{Address: netip.AddrFrom4([4]byte{10, 201, byte(i*2 + k/250), byte(k%250) + 1})})
 	}
 	return all
 }

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
-	"github.com/osrg/gobgp/v4/pkg/apiutil"
-	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 	"github.com/osrg/gobgp/v4/pkg/server"
 
 	"github.com/rolling-swarm/rolling/network-driver/topology"
@@ -31,19 +29,29 @@ type run struct {
 	begun    time.Time
 	unwatch  context.CancelFunc
 
-	own       map[netip.Addr]bool // the speaker's loop alone
 	deadlines *deadlines
 
-	mu         sync.Mutex // guards all below; only the speaker's loop writes neighbours
+	mu         sync.Mutex // guards all below; only the speaker's loop writes neighbours, own, border and drained
 	neighbours map[netip.Addr]topology.Neighbour
-	held       map[netip.Prefix]bool
+	own        map[netip.Prefix]saying
+	border     []netip.Prefix
+	drained    bool
+	held       map[netip.Prefix]netip.Addr
+	pools      map[netip.Prefix]netip.Prefix // of learnt routes that are announced as a whole
+	lull       lull
 	seen       map[netip.Addr]*seen
+	lost       int
+	settledIn  time.Duration
+	converged  time.Duration
 }
 
 // seen is what the server's events said of a neighbour.
 type seen struct {
 	up     bool
+	since  time.Time
 	heard  bool // its End-of-RIB, in this session
+	stale  bool // the session ended, and its routes may still be kept for it
+	silent bool // its kernel does not answer
 	flaps  int
 	cutOff time.Time
 }
@@ -58,8 +66,8 @@ func start(ctx context.Context, s Settings, self netip.Addr, log *slog.Logger, t
 	r := &run{
 		settings: s, self: self, log: log, told: told, wake: wake, begun: time.Now(), unwatch: unwatch,
 		server:     server.NewBgpServer(server.LoggerOption(slog.New(quiet{log.Handler(), level}), level)),
-		neighbours: map[netip.Addr]topology.Neighbour{}, own: map[netip.Addr]bool{},
-		held: map[netip.Prefix]bool{}, seen: map[netip.Addr]*seen{},
+		neighbours: map[netip.Addr]topology.Neighbour{}, own: map[netip.Prefix]saying{}, seen: map[netip.Addr]*seen{},
+		held: map[netip.Prefix]netip.Addr{}, pools: map[netip.Prefix]netip.Prefix{}, lull: newLull(),
 	}
 	r.deadlines = newDeadlines(r.begun, s.Restarting)
 	go r.server.Serve()
@@ -97,7 +105,7 @@ func (r *run) leave(ctx context.Context) {
 	}
 	r.mu.Lock()
 	gone := slices.Collect(maps.Keys(r.held))
-	r.held = map[netip.Prefix]bool{}
+	r.held = map[netip.Prefix]netip.Addr{}
 	r.mu.Unlock()
 	var withdrawn []topology.Route
 	for _, p := range gone {
@@ -109,8 +117,8 @@ func (r *run) leave(ctx context.Context) {
 }
 
 // follow announces before it adds neighbours: else the End-of-RIB comes before our own prefixes.
-func (r *run) follow(ctx context.Context, want fabric) error {
-	problems := []error{r.announce(want.own)}
+func (r *run) follow(ctx context.Context, want wish) error {
+	problems := []error{r.announce(want)}
 	wanted := map[netip.Addr]topology.Neighbour{}
 	for _, n := range want.neighbours {
 		wanted[n.Address] = n
@@ -123,60 +131,15 @@ func (r *run) follow(ctx context.Context, want fabric) error {
 	for _, n := range want.neighbours {
 		// A neighbour whose role changed keeps its session: to whom it reflects is settled when it is made, works either
 		// way, and a new session would cost the routes of a node that was merely promoted.
-		if have, known := r.neighbours[n.Address]; known && have.Router == n.Router && have.ASN == n.ASN {
+		if have, known := r.neighbours[n.Address]; known && have.Router == n.Router && have.ASN == n.ASN && have.Port == n.Port {
 			continue
 		}
+		r.mu.Lock()
+		delete(r.seen, n.Address)
+		r.mu.Unlock()
 		problems = append(problems, r.add(ctx, n))
 	}
 	return errors.Join(problems...)
-}
-
-func (r *run) announce(own []netip.Addr) error {
-	wanted := map[netip.Addr]bool{}
-	var add, drop []*apiutil.Path
-	for _, a := range own {
-		wanted[a] = true
-		if !r.own[a] {
-			p, err := r.path(a)
-			if err != nil {
-				return err
-			}
-			add = append(add, p)
-		}
-	}
-	for a := range r.own {
-		if !wanted[a] {
-			p, err := r.path(a)
-			if err != nil {
-				return err
-			}
-			drop = append(drop, p)
-		}
-	}
-	if len(drop) > 0 {
-		if err := r.server.DeletePath(apiutil.DeletePathRequest{Paths: drop}); err != nil {
-			return fmt.Errorf("withdraw %d addresses: %w", len(drop), err)
-		}
-	}
-	if len(add) > 0 {
-		if _, err := r.server.AddPath(apiutil.AddPathRequest{Paths: add}); err != nil {
-			return fmt.Errorf("announce %d addresses: %w", len(add), err)
-		}
-	}
-	r.own = wanted
-	return nil
-}
-
-func (r *run) path(a netip.Addr) (*apiutil.Path, error) {
-	nlri, err := bgp.NewIPAddrPrefix(netip.PrefixFrom(a, a.BitLen()))
-	if err != nil {
-		return nil, fmt.Errorf("announce %s: %w", a, err)
-	}
-	hop, err := bgp.NewPathAttributeNextHop(r.self)
-	if err != nil {
-		return nil, fmt.Errorf("announce %s by %s: %w", a, r.self, err)
-	}
-	return &apiutil.Path{Family: bgp.RF_IPv4_UC, Nlri: nlri, Attrs: []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(0), hop}}, nil
 }
 
 func (r *run) add(ctx context.Context, n topology.Neighbour) error {
@@ -202,7 +165,7 @@ func (r *run) drop(ctx context.Context, a netip.Addr) error {
 	}
 	r.mu.Lock()
 	delete(r.neighbours, a)
-	delete(r.seen, a)
+	r.seen[a] = &seen{silent: true} // what it told goes, even if nobody else is left to tell of changes
 	r.mu.Unlock()
 	r.log.Info("no longer a neighbour", "address", a)
 	return nil

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolling-swarm/rolling/network-driver/fabric"
+	"github.com/rolling-swarm/rolling/network-driver/liveness"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -22,9 +24,10 @@ type voice struct {
 	mu      sync.Mutex // guards learnt and settled
 	learnt  topology.Learnt
 	settled bool
+	border  []netip.Prefix
 }
 
-func speak(t *testing.T, self netip.Addr, port int, edit func(*Settings)) *voice {
+func speak(t testing.TB, self netip.Addr, port int, edit func(*Settings)) *voice {
 	t.Helper()
 	s := Settings{ASN: 64512, Port: port, Hold: 9 * time.Second, MaxPrefixes: 20000}
 	if edit != nil {
@@ -36,6 +39,7 @@ func speak(t *testing.T, self netip.Addr, port int, edit func(*Settings)) *voice
 	go func() {
 		ended <- v.speaker.Run(ctx, Told{
 			Learn:  func(r []topology.Route) { v.mu.Lock(); defer v.mu.Unlock(); v.learnt.Take(r) },
+			Border: func(p []netip.Prefix) { v.mu.Lock(); defer v.mu.Unlock(); v.border = p },
 			Settle: func() { v.mu.Lock(); defer v.mu.Unlock(); v.settled = true },
 		})
 	}()
@@ -56,7 +60,7 @@ func speak(t *testing.T, self netip.Addr, port int, edit func(*Settings)) *voice
 	return v
 }
 
-func (v *voice) sessions(t *testing.T) []Session {
+func (v *voice) sessions(t testing.TB) []Session {
 	t.Helper()
 	all, err := v.speaker.Sessions(context.Background())
 	if err != nil {
@@ -77,7 +81,7 @@ func (v *voice) via(a netip.Addr) netip.Addr {
 	return v.learnt[netip.PrefixFrom(a, a.BitLen())]
 }
 
-func eventually(t *testing.T, within time.Duration, check func() error) {
+func eventually(t testing.TB, within time.Duration, check func() error) {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
 		err := check()
@@ -91,7 +95,7 @@ func eventually(t *testing.T, within time.Duration, check func() error) {
 }
 
 // freePort is one that is free on all loopback addresses that a test uses, as far as one can tell.
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
@@ -103,10 +107,10 @@ func freePort(t *testing.T) int {
 
 func loop(i int) netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 77, byte(i)}) }
 
-func own(i, n int) []netip.Addr {
-	var all []netip.Addr
+func own(i, n int) []fabric.Announcement {
+	var all []fabric.Announcement
 	for k := range n {
-		all = append(all, netip.AddrFrom4([4]byte{10, 201, byte(i), byte(k)}).Next())
+		all = append(all, fabric.Announcement{Address: netip.AddrFrom4([4]byte{10, 201, byte(i), byte(k)}).Next()})
 	}
 	return all
 }
@@ -141,7 +145,7 @@ func TestSpeakersLearnFromEachOtherByWayOfAReflector(t *testing.T) {
 		})
 	}
 	all((nodes - 1) * each)
-	if got := voices[3].via(own(2, 1)[0]); got != loop(2) {
+	if got := voices[3].via(own(2, 1)[0].Address); got != loop(2) {
 		t.Errorf("the next hop is %s, want the node %s", got, loop(2))
 	}
 	eventually(t, 20*time.Second, func() error {
@@ -197,6 +201,73 @@ func TestAnAddressThatIsNotOnTheNodeYetIsTriedAgain(t *testing.T) {
 	eventually(t, 10*time.Second, func() error {
 		if s := v.sessions(t); len(s) != 1 || s[0].State == Established {
 			return fmt.Errorf("sessions %+v", s)
+		}
+		return nil
+	})
+}
+
+func TestSessionsWithSilentReflectorsAreEndedAndComeBack(t *testing.T) {
+	port := freePort(t)
+	members := []netip.Addr{loop(1), loop(2), loop(3), loop(4)}
+	var voices []*voice
+	for i := 1; i <= 4; i++ {
+		v := speak(t, loop(i), port, nil)
+		m := topology.Membership{Self: loop(i), Managers: []netip.Addr{loop(1), loop(2)}, Manager: i <= 2}
+		if m.Manager {
+			m.Nodes = members
+		}
+		v.speaker.Announce(own(i, 10))
+		v.speaker.Meet(m.Self, topology.Neighbours(m, nil, 64512, port))
+		voices = append(voices, v)
+	}
+	holds := func(i, want int) {
+		t.Helper()
+		eventually(t, 20*time.Second, func() error {
+			if got := voices[i-1].held(); got != want {
+				return fmt.Errorf("%s holds %d routes, want %d", loop(i), got, want)
+			}
+			return nil
+		})
+	}
+	for i := 1; i <= 4; i++ {
+		holds(i, 30)
+	}
+	silent := func(who int, about ...int) {
+		var all []liveness.Verdict
+		for _, a := range about {
+			all = append(all, liveness.Verdict{Address: loop(a), Misses: 4})
+		}
+		voices[who-1].speaker.Judge(all)
+	}
+	established := func() error {
+		for _, s := range voices[3].sessions(t) {
+			if s.State != Established {
+				return fmt.Errorf("%+v", s)
+			}
+		}
+		return nil
+	}
+	eventually(t, 20*time.Second, established)
+	silent(4, 1, 2) // so it seems to it; both live
+	eventually(t, 10*time.Second, func() error {
+		s := voices[3].speaker.Standing()
+		if s.Lost != 2 {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	holds(4, 30)
+	eventually(t, 10*time.Second, func() error {
+		if s := voices[3].speaker.Standing(); s.Kept != 0 {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	eventually(t, 20*time.Second, func() error {
+		for _, s := range voices[3].sessions(t) {
+			if s.State != Established || s.Flaps != 1 || s.Silent {
+				return fmt.Errorf("%+v", s)
+			}
 		}
 		return nil
 	})

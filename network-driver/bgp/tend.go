@@ -85,8 +85,15 @@ func (r *run) tend(ctx context.Context, now time.Time) {
 	r.pardon(ctx, now)
 	neighbours, heard, reflects := r.count()
 	if r.deadlines.settles(now, neighbours, heard) {
+		r.mu.Lock()
+		r.settledIn = now.Sub(r.begun)
+		r.mu.Unlock()
 		r.told.Settle()
 	}
+	r.mu.Lock()
+	gone := r.lull.over(now, r.reflected())
+	r.mu.Unlock()
+	r.withdraw(gone)
 	if r.deadlines.repairs(now) && reflects {
 		err := r.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: "all", Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT})
 		if err != nil {

@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osrg/gobgp/v4/api"
+
+	"github.com/rolling-swarm/rolling/network-driver/fabric"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -76,6 +79,29 @@ func TestWhatIsStale(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: settled at %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+func TestARoutersOptionsAreSet(t *testing.T) {
+	routers, err := fabric.ParseRouters("10.0.0.1+password=tor+gtsm=2+hold=3s+restart=off 10.0.0.2@65001+hops=3 10.0.0.3@65001", 64512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Settings{ASN: 64512, Hold: 9 * time.Second, Routers: routers, Key: "inside", Keys: map[string]string{"tor": "s3cret"}, Security: 1}
+	of := func(r fabric.Router) *api.Peer {
+		return peer(s, netip.MustParseAddr("10.98.0.21"), topology.Neighbour{Address: r.Address, ASN: r.ASN, Router: true}, false)
+	}
+	if p := of(routers[0]); p.Conf.AuthPassword != "s3cret" || p.TtlSecurity.GetTtlMin() != 254 || p.EbgpMultihop != nil || p.Timers.Config.HoldTime != 3 || p.GracefulRestart != nil || p.AfiSafis[0].MpGracefulRestart != nil {
+		t.Errorf("the first: %+v", p)
+	}
+	if p := of(routers[1]); p.Conf.AuthPassword != "" || p.TtlSecurity != nil || p.EbgpMultihop.GetMultihopTtl() != 3 || p.Timers.Config.HoldTime != 9 || p.GracefulRestart == nil {
+		t.Errorf("the second: %+v", p)
+	}
+	if p := of(routers[2]); p.EbgpMultihop.GetMultihopTtl() != routerHops {
+		t.Errorf("the third: %+v", p)
+	}
+	if p := peer(s, netip.MustParseAddr("10.98.0.21"), topology.Neighbour{Address: loop(1), ASN: 64512}, false); p.Conf.AuthPassword != "inside" || p.TtlSecurity.GetTtlMin() != 255 {
+		t.Errorf("a node: %+v", p)
 	}
 }
 

@@ -31,6 +31,7 @@ type Session struct {
 	Flaps    int        `json:"flaps"`
 	Heard    bool       `json:"endOfRIB"`
 	CutOff   bool       `json:"cutOff"` // it sent too many prefixes, and waits for its pardon
+	Silent   bool       `json:"silent"` // its node's kernel does not answer
 }
 
 // Established is the state of a session that works.
@@ -51,6 +52,7 @@ func (r *run) watch(ctx context.Context) error {
 
 func (r *run) onBest(paths []*apiutil.Path) {
 	var changes []topology.Route
+	turned := false
 	r.mu.Lock()
 	for _, p := range paths {
 		prefix, err := netip.ParsePrefix(p.Nlri.String())
@@ -61,17 +63,55 @@ func (r *run) onBest(paths []*apiutil.Path) {
 		if hop := nextHop(p); !p.Withdrawal && hop.IsValid() && hop != r.self && !hop.IsUnspecified() {
 			t.Via = hop
 		}
+		if !t.Via.IsValid() && r.keeps(prefix) {
+			continue
+		}
+		r.lull.told(prefix)
 		if t.Via.IsValid() {
-			r.held[prefix] = true
+			r.held[prefix] = t.Via
 		} else {
 			delete(r.held, prefix)
 		}
+		turned = r.remember(prefix, t.Via, p) || turned
 		changes = append(changes, t)
 	}
 	r.mu.Unlock()
 	if len(changes) > 0 {
 		r.told.Learn(changes)
 	}
+	if turned {
+		r.nudge()
+	}
+}
+
+// keeps says that a route stays although the server withdrew it: nobody is left who could know better, and its node is
+// not known to be gone. The caller holds the lock.
+func (r *run) keeps(p netip.Prefix) bool {
+	via, held := r.held[p]
+	if !held || r.reflected() {
+		return false
+	}
+	if s, ok := r.seen[via]; ok && s.silent {
+		return false
+	}
+	r.lull.keep(p, via)
+	return true
+}
+
+// remember notes to which pool a learnt route belongs, and says that this changed. The caller holds the lock.
+func (r *run) remember(p netip.Prefix, via netip.Addr, path *apiutil.Path) bool {
+	before, had := r.pools[p]
+	pool, has := netip.Prefix{}, false
+	if via.IsValid() {
+		pool, has = r.poolOf(p, path)
+	}
+	switch {
+	case has:
+		r.pools[p] = pool
+	case had:
+		delete(r.pools, p)
+	}
+	return had != has || before != pool
 }
 
 func nextHop(p *apiutil.Path) netip.Addr {
@@ -97,7 +137,11 @@ func (r *run) at(a netip.Addr) *seen {
 
 func (r *run) onEnd(from netip.Addr) {
 	r.mu.Lock()
-	r.at(from).heard = true
+	s := r.at(from)
+	if !s.heard && s.up {
+		r.converged = time.Since(s.since)
+	}
+	s.heard = true
 	r.mu.Unlock()
 	r.nudge()
 }
@@ -117,9 +161,12 @@ func (r *run) onPeer(e *apiutil.WatchEventMessage_PeerEvent, now time.Time) {
 	s := r.at(e.Peer.State.NeighborAddress)
 	was, up := s.up, e.Peer.State.SessionState == bgp.BGP_FSM_ESTABLISHED
 	s.up = up
-	if was && !up {
-		s.heard = false
+	switch {
+	case was && !up:
+		s.heard, s.stale = false, true
 		s.flaps++
+	case up:
+		s.stale, s.silent, s.since = false, false, now
 	}
 	if e.Peer.State.AdminState == api.PeerState_ADMIN_STATE_PFX_CT && s.cutOff.IsZero() {
 		s.cutOff = now
@@ -135,6 +182,15 @@ func (r *run) onPeer(e *apiutil.WatchEventMessage_PeerEvent, now time.Time) {
 		r.log.Warn("session down", "neighbour", e.Peer.State.NeighborAddress, "cause", e.Peer.State.DisconnectMessage)
 	}
 	r.nudge()
+}
+
+func (r *run) standing() Standing {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Standing{
+		Held: len(r.held), Kept: len(r.lull.kept), Own: len(r.own), Border: r.border, Drained: r.drained,
+		Lost: r.lost, Settled: r.settledIn, Converged: r.converged,
+	}
 }
 
 // sessions asks the server, whose answer is in one piece with no lock of ours held.
@@ -164,7 +220,7 @@ func (r *run) sessions(ctx context.Context) ([]Session, error) {
 		n := r.neighbours[s.Address]
 		s.ASN, s.Port, s.Passive, s.Client, s.Router = n.ASN, n.Port, n.Passive, n.Client, n.Router
 		if e, ok := r.seen[s.Address]; ok {
-			s.Flaps, s.Heard, s.CutOff = e.flaps, e.heard, !e.cutOff.IsZero()
+			s.Flaps, s.Heard, s.CutOff, s.Silent = e.flaps, e.heard, !e.cutOff.IsZero(), e.silent
 		}
 	}
 	slices.SortFunc(all, func(a, b Session) int { return a.Address.Compare(b.Address) })

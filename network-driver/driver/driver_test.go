@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rolling-swarm/rolling/network-driver/driver"
+	"github.com/rolling-swarm/rolling/network-driver/fabric"
 	"github.com/rolling-swarm/rolling/network-driver/kernel/kerneltest"
 	"github.com/rolling-swarm/rolling/network-driver/node"
 	"github.com/rolling-swarm/rolling/network-driver/state"
@@ -25,7 +25,7 @@ import (
 
 type mute struct{}
 
-func (mute) Announce([]netip.Addr) {}
+func (mute) Announce([]fabric.Announcement) {}
 
 // plugin is the door on a unix socket, with the real node and file behind it and a kernel in memory.
 type plugin struct {
@@ -48,7 +48,7 @@ func newPlugin(t *testing.T) *plugin {
 	}
 	p := &plugin{t: t, kernel: kerneltest.NewFake()}
 	log := slog.New(slog.DiscardHandler)
-	p.node = node.New(node.Parts{Wires: p.kernel.Wires(), Gate: p.kernel.Gate(), Roads: p.kernel.Roads(), Announcer: mute{}, Log: log, Now: time.Now})
+	p.node = node.New(node.Parts{Wires: p.kernel.Wires(), Gate: p.kernel.Gate(), Roads: p.kernel.Roads(), Fast: p.kernel.Fast(), Announcer: mute{}, Log: log, Now: time.Now})
 	socket := filepath.Join(folder, "s", "net.sock")
 	l, err := driver.Listen(socket)
 	if err != nil {
@@ -272,7 +272,7 @@ func FuzzDoor(f *testing.F) {
 	f.Fuzz(func(t *testing.T, call int, body []byte) {
 		fake := kerneltest.NewFake()
 		log := slog.New(slog.DiscardHandler)
-		n := node.New(node.Parts{Wires: fake.Wires(), Gate: fake.Gate(), Roads: fake.Roads(), Announcer: mute{}, Log: log, Now: time.Now})
+		n := node.New(node.Parts{Wires: fake.Wires(), Gate: fake.Gate(), Roads: fake.Roads(), Fast: fake.Fast(), Announcer: mute{}, Log: log, Now: time.Now})
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		go n.Run(ctx) //nolint:errcheck // always nil

@@ -26,7 +26,12 @@ const (
 type Gate struct {
 	nft, legacy string
 	known       map[string]*iptables.IPTables // by path; one caller at a time
+	before      int
 }
+
+// Before is how many rules of the administrators stood before ours at the last Set: they judge what the fast path would
+// carry past them.
+func (g *Gate) Before() int { return g.before }
 
 // NewGate is told both iptables programs; the one whose table has Docker's chain is used.
 func NewGate(nft, legacy string) *Gate {
@@ -36,6 +41,7 @@ func NewGate(nft, legacy string) *Gate {
 // Set makes the accepted prefixes exactly these; with none, chain and jump are removed. Where Docker has not made its
 // chain (its engine still starts, or keeps its hands off iptables) there is nothing to open yet, and no error.
 func (g *Gate) Set(pools []netip.Prefix) error {
+	g.before = 0
 	var problems []error
 	for _, path := range g.programs() {
 		done, err := g.set(path, pools)
@@ -98,14 +104,14 @@ func (g *Gate) set(path string, pools []netip.Prefix) (bool, error) {
 	docker, own := slices.Contains(chains, dockerChain), slices.Contains(chains, gateChain)
 	switch {
 	case docker && len(pools) > 0:
-		return docker, openGate(ipt, own, pools)
+		return docker, g.open(ipt, own, pools)
 	case own:
 		return docker, closeGate(ipt, docker)
 	}
 	return docker, nil
 }
 
-func openGate(ipt *iptables.IPTables, exists bool, pools []netip.Prefix) error {
+func (g *Gate) open(ipt *iptables.IPTables, exists bool, pools []netip.Prefix) error {
 	if !exists {
 		if err := ipt.NewChain(table, gateChain); err != nil {
 			return fmt.Errorf("make chain %s: %w", gateChain, err)
@@ -131,7 +137,8 @@ func openGate(ipt *iptables.IPTables, exists bool, pools []netip.Prefix) error {
 			}
 		}
 	}
-	return jump(ipt)
+	g.before, err = jump(ipt)
+	return err
 }
 
 func rules(pools []netip.Prefix) [][]string {
@@ -147,17 +154,20 @@ func text(rule []string) string { return "-A " + gateChain + " " + strings.Join(
 
 // jump stands after the administrators' own rules, so that theirs win, and before the RETURN with which older engines
 // end the chain.
-func jump(ipt *iptables.IPTables) error {
+//
+// It tells how many rules stand before it.
+func jump(ipt *iptables.IPTables) (before int, err error) {
 	have, err := ipt.List(table, dockerChain)
 	if err != nil {
-		return fmt.Errorf("list %s: %w", dockerChain, err)
+		return 0, fmt.Errorf("list %s: %w", dockerChain, err)
 	}
-	if slices.Contains(have, "-A "+dockerChain+" -j "+gateChain) {
-		return nil
+	if i := slices.Index(have, "-A "+dockerChain+" -j "+gateChain); i > 0 {
+		return i - 1, nil
 	}
+	before = len(have) - 1
 	at := 0 // rules are counted from 1; the list starts with the chain itself
 	if n := len(have); n > 1 && have[n-1] == "-A "+dockerChain+" -j RETURN" {
-		at = n - 1
+		at, before = n-1, n-2
 	}
 	if at > 0 {
 		err = ipt.Insert(table, dockerChain, at, "-j", gateChain)
@@ -165,9 +175,9 @@ func jump(ipt *iptables.IPTables) error {
 		err = ipt.Append(table, dockerChain, "-j", gateChain)
 	}
 	if err != nil {
-		return fmt.Errorf("jump from %s: %w", dockerChain, err)
+		return 0, fmt.Errorf("jump from %s: %w", dockerChain, err)
 	}
-	return nil
+	return before, nil
 }
 
 func closeGate(ipt *iptables.IPTables, docker bool) error {

@@ -207,7 +207,18 @@ func TestTheGateFollowsDockersChain(t *testing.T) {
 			if out := s.Must(program + " -S DOCKER-USER"); out != "-N DOCKER-USER\n-A DOCKER-USER -s 192.0.2.0/24 -j DROP\n-A DOCKER-USER -j ROLLING-FORWARD\n-A DOCKER-USER -j RETURN\n" {
 				t.Errorf("the jump is not between the administrator's rules and the end:\n%s", out)
 			}
+			for range 2 {
+				if n := g.Before(); n != 1 {
+					t.Errorf("%d rules are said to stand before ours, want 1", n)
+				}
+				set(pools)
+			}
 			s.Must(program + " -F DOCKER-USER") // as an engine that starts anew may do
+			set(pools)
+			if n := g.Before(); n != 0 {
+				t.Errorf("%d rules are said to stand before ours, want none", n)
+			}
+			s.Must(program + " -F DOCKER-USER")
 			set(append(pools, netip.MustParsePrefix("10.211.0.0/16")))
 			set(pools)
 			if out := s.Must(program + " -S"); !strings.Contains(out, "-A DOCKER-USER -j ROLLING-FORWARD") || strings.Contains(out, "10.211") || strings.Count(out, "ACCEPT\n-A DOCKER-USER") > 1 {
@@ -279,11 +290,11 @@ func TestTheUplink(t *testing.T) {
 		name, node, prepare string
 		want                string
 	}{
-		{"nothing is known", "0.0.0.0", "true", "{1500 [] [10.98.0.1 10.99.0.1]}"},
-		{"the node's address is known", "10.99.0.1", "true", "{1450 [10.99.0.0/24] [10.98.0.1 10.99.0.1]}"},
-		{"only a default route is known", "0.0.0.0", "ip route add default via 10.98.0.254", "{9000 [10.98.0.0/24] [10.98.0.1 10.99.0.1]}"},
+		{"nothing is known", "0.0.0.0", "true", "{1500 [] [] [10.98.0.1 10.99.0.1]}"},
+		{"the node's address is known", "10.99.0.1", "true", "{1450 [lan0] [10.99.0.0/24] [10.98.0.1 10.99.0.1]}"},
+		{"only a default route is known", "0.0.0.0", "ip route add default via 10.98.0.254", "{9000 [up0] [10.98.0.0/24] [10.98.0.1 10.99.0.1]}"},
 		{"more addresses", "10.99.0.1", "ip addr add 10.99.8.1/23 dev lan0; ip addr add 10.97.0.1 peer 10.97.0.2/32 dev lan0; ip addr add 169.254.1.1/32 dev up0",
-			"{1450 [10.99.0.0/24 10.99.8.0/23 10.97.0.2/32] [10.98.0.1 10.99.0.1 10.99.8.1 10.97.0.1]}"},
+			"{1450 [lan0 up0] [10.99.0.0/24 10.99.8.0/23 10.97.0.2/32] [10.98.0.1 10.99.0.1 10.99.8.1 10.97.0.1]}"},
 	} {
 		s.Must("ip link set xup0 up")
 		s.Must("ip link set xlan0 up")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -35,17 +36,49 @@ func (r *Roads) Uplink(node netip.Addr) (topology.Uplink, error) {
 			u.Prefixes = append(u.Prefixes, p)
 		}
 	}
-	if index == 0 {
-		return u, nil
+	ways, err := r.ways(index)
+	if err != nil {
+		return u, err
 	}
-	l, err := r.nl.LinkByIndex(index)
-	if err != nil && !missing(err) {
-		return u, fmt.Errorf("find the uplink: interface %d: %w", index, err)
+	links, err := r.nl.LinkList()
+	if err != nil {
+		return u, fmt.Errorf("find the uplink: list links: %w", err)
 	}
-	if err == nil {
-		u.MTU = l.Attrs().MTU
+	for _, l := range links {
+		a := l.Attrs()
+		if a.Index == index {
+			u.MTU = a.MTU
+		}
+		if ways[a.Index] && a.EncapType == ethernet && !ours(l) {
+			u.Names = append(u.Names, a.Name)
+		}
 	}
+	slices.Sort(u.Names)
 	return u, nil
+}
+
+// ethernet is how the kernel calls interfaces whose packets have Ethernet headers.
+const ethernet = "ether"
+
+// ways are the interfaces by which other nodes may send to this one: the uplink, those of the default routes, and those
+// of the routes to other nodes' containers.
+func (r *Roads) ways(uplink int) (map[int]bool, error) {
+	routes, err := r.nl.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	all := map[int]bool{uplink: true}
+	for _, t := range routes {
+		p := prefixOf(t.Dst)
+		if everywhere := !p.IsValid() || p.Bits() == 0; !everywhere && (t.Protocol != protocol || t.Gw == nil) {
+			continue
+		}
+		all[t.LinkIndex] = true
+		for _, hop := range t.MultiPath {
+			all[hop.LinkIndex] = true
+		}
+	}
+	return all, nil
 }
 
 func (r *Roads) uplink(node netip.Addr, addrs []netlink.Addr) (int, error) {

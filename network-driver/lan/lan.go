@@ -20,7 +20,7 @@ import (
 
 // Space is one network namespace.
 type Space struct {
-	t    *testing.T
+	t    testing.TB
 	Name string
 }
 
@@ -28,7 +28,7 @@ type Space struct {
 var made atomic.Int64
 
 // New makes an empty namespace with a loopback interface that is up.
-func New(t *testing.T, name string) Space {
+func New(t testing.TB, name string) Space {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes network namespaces: run it as root")
@@ -91,24 +91,40 @@ func (s Space) Picture() string {
 	s.t.Helper()
 	var links strings.Builder
 	for _, l := range strings.Split(s.Must("ip -o link"), "\n") {
-		if _, rest, ok := strings.Cut(l, ": "); ok {
-			name, _, _ := strings.Cut(rest, ":")
-			_, mtu, _ := strings.Cut(rest, " mtu ")
+		_, rest, _ := strings.Cut(l, ": ")
+		name, _, _ := strings.Cut(rest, ":")
+		if _, mtu, ok := strings.Cut(rest, " mtu "); ok { // iproute2 may add a remark of its own
 			links.WriteString(name + " mtu " + strings.Fields(mtu)[0] + "\n")
 		}
 	}
-	return links.String() + s.Must("ip -4 -o addr") + s.Must("ip -4 route show table all") + s.Must("iptables-nft -S")
+	return links.String() + s.Must("ip -4 -o addr") + strings.ReplaceAll(s.Must("ip -4 route show table all"), " linkdown", "") + s.Must("iptables-nft -S")
+}
+
+// Everything is Picture, and all else that somebody could leave behind: rules of nftables and of tc, and the switches.
+func (s Space) Everything() string {
+	s.t.Helper()
+	text := s.Picture() + s.Must("nft -s list ruleset") + s.Must("tc qdisc")
+	for _, line := range strings.Split(s.Must("ip -o link"), "\n") {
+		if f := strings.Fields(line); len(f) > 1 && strings.HasSuffix(f[0], ":") && strings.Contains(line, " mtu ") {
+			name, _, _ := strings.Cut(strings.TrimSuffix(f[1], ":"), "@")
+			for _, way := range []string{"ingress", "egress"} {
+				filters, _ := s.Try("tc filter show dev " + name + " " + way) // there is no discipline on most
+				text += filters
+			}
+		}
+	}
+	return text + s.Must("sysctl -a --pattern ^net.ipv4.(conf|ip_forward)")
 }
 
 // LAN is a bridge and what is plugged into it.
 type LAN struct {
-	t      *testing.T
+	t      testing.TB
 	bridge Space
 	n      int
 }
 
 // NewLAN makes the bridge, in a namespace without an uplink.
-func NewLAN(t *testing.T) *LAN {
+func NewLAN(t testing.TB) *LAN {
 	t.Helper()
 	b := New(t, "lan")
 	b.Must("ip link add br0 type bridge forward_delay 0")

@@ -33,7 +33,7 @@ func (n *Node) AddNetwork(ctx context.Context, w topology.Network) error {
 			return err
 		}
 		// Traffic waits for the rule, but a task must not: the rule is tried again every few seconds.
-		n.note("firewall", n.parts.Gate.Set(n.state.Pools()))
+		n.gate()
 		return nil
 	})
 }
@@ -58,8 +58,9 @@ func (n *Node) RemoveNetwork(ctx context.Context, id topology.NetworkID) error {
 		for _, e := range c.DropEndpoints {
 			n.gone.add(string(e))
 		}
+		n.fast()
 		n.announce()
-		n.note("firewall", n.parts.Gate.Set(n.state.Pools()))
+		n.gate()
 		return nil
 	})
 }
@@ -125,6 +126,8 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 			return none, n.undo(e, err)
 		}
 		n.counts.Joins++
+		n.expect(e.ID)
+		n.fast() // before the container sends: it checks sources, too
 		n.announce()
 		return l, nil
 	})
@@ -234,6 +237,7 @@ func (n *Node) withdraw(e topology.Endpoint, c topology.Change) error {
 	if err := n.commit(c); err != nil {
 		return err
 	}
+	n.fast()
 	n.announce()
 	n.restore(topology.Route{Prefix: netip.PrefixFrom(e.Address, e.Address.BitLen())})
 	return nil

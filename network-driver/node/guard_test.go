@@ -29,6 +29,7 @@ func TestAnAddressThatBecomesANodesIsUnwiredAndWithdrawn(t *testing.T) {
 		if _, err := h.AddEndpoint(ctx, e2); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(50 * time.Millisecond) // the container has its link, and is seen to have it
 		if got := h.fabric.String(); got != "[10.210.3.7]" {
 			t.Fatalf("it announces %s at first", got)
 		}
@@ -57,7 +58,7 @@ func TestAnAddressThatBecomesANodesIsUnwiredAndWithdrawn(t *testing.T) {
 
 func TestAPoolIsJudgedByTheLeaderAlsoBeforeItHasReadItsState(t *testing.T) {
 	h := newHost(t)
-	n := node.New(node.Parts{Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Announcer: h.fabric, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	n := node.New(node.Parts{Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Fast: h.kernel.Fast(), Announcer: h.fabric, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	brief, end := context.WithTimeout(ctx, time.Millisecond)
@@ -120,5 +121,6 @@ func TestAddressesAreGuarded(t *testing.T) {
 	h.kernel.End(topology.HostEnd(e1.ID)) // the holder's container ended without a word
 	_, err = h.Join(ctx, "n1", twin.ID, "")
 	must(err)
+	h.kernel.Carry(topology.HostEnd(twin.ID))
 	must(whole(h))
 }

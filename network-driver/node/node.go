@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/rolling-swarm/rolling/network-driver/fabric"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -23,9 +24,11 @@ type Wires interface {
 	Find(name string) (topology.Present, bool, error)
 }
 
-// Gate is the firewall's acceptance of routed traffic.
+// Gate is the firewall: it accepts routed traffic, and, where no fast path does it, checks the containers' sources.
 type Gate interface {
 	Set(pools []netip.Prefix) error
+	Check(legs []topology.Leg) error
+	Before() int // rules of others that judge routed traffic first
 }
 
 // Roads are the routes to other nodes' containers.
@@ -37,6 +40,20 @@ type Roads interface {
 	Uplink(node netip.Addr) (topology.Uplink, error)
 }
 
+// Fence keeps packets for addresses that no container has from going in circles, on a border of the Swarm.
+type Fence interface {
+	Set(pools []netip.Prefix) error
+}
+
+// FastPath carries permitted packets past the firewall's chains. What it does not know goes the ordinary way.
+type FastPath interface {
+	Name() string
+	Yields() bool // to rules of the administrators
+	Set(topology.Fast) error
+	Learn(map[netip.Addr]topology.Group) error
+	Report() topology.FastReport
+}
+
 // Store keeps the state over a restart.
 type Store interface {
 	Save(topology.Change) error
@@ -45,7 +62,7 @@ type Store interface {
 
 // Announcer tells the fabric which addresses are here.
 type Announcer interface {
-	Announce(own []netip.Addr)
+	Announce(own []fabric.Announcement)
 }
 
 // Parts are the edges that a node stands on.
@@ -53,6 +70,8 @@ type Parts struct {
 	Wires     Wires
 	Gate      Gate
 	Roads     Roads
+	Fence     Fence // nil: this node is never a border
+	Fast      FastPath
 	Announcer Announcer
 	Routers   []topology.Router
 	Log       *slog.Logger
@@ -78,6 +97,7 @@ type Node struct {
 	learn   chan []topology.Route
 	settle  chan struct{}
 	members chan topology.Membership
+	border  chan []netip.Prefix
 
 	// The rest belongs to the loop alone.
 	store      Store
@@ -85,12 +105,18 @@ type Node struct {
 	membership topology.Membership
 	uplink     topology.Uplink
 	learnt     topology.Learnt
+	inherited  topology.Learnt // routes that an earlier run left in the kernel, until the fabric is known
 	settled    bool
 	gone       *memory
 	problems   map[string]string // what does not work at present, by step
 	refused    error             // why no call can be served
 	counts     Counts
 	ticks      int
+	idle       string                            // why the fast path carries nothing
+	swept      bool                              // the firewall has no source check that the fast path makes needless
+	waiting    map[topology.EndpointID]time.Time // joined since, and no container has their links yet
+	lookAt     time.Time                         // for those that joined a moment ago
+	borders    []netip.Prefix                    // pools that this node announces as a whole, and so forwards
 }
 
 // call is a step that somebody waits for.
@@ -104,6 +130,7 @@ func New(p Parts) *Node {
 	return &Node{
 		parts: p, calls: make(chan call), learn: make(chan []topology.Route, backlog),
 		settle: make(chan struct{}, 1), members: make(chan topology.Membership, 1),
+		border: make(chan []netip.Prefix, 1), waiting: map[topology.EndpointID]time.Time{},
 		state: topology.NewState(), learnt: topology.Learnt{}, gone: newMemory(), problems: map[string]string{},
 		refused: errors.New("the plugin is still reading its state: try again"),
 	}
@@ -115,6 +142,8 @@ func (n *Node) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		select {
+		case <-n.soon():
+			n.welcome()
 		case <-ctx.Done():
 			return nil
 		case c := <-n.calls:
@@ -127,8 +156,14 @@ func (n *Node) Run(ctx context.Context) error {
 			n.settled = true
 			n.parts.Log.Info("the fabric's routes are known; stale ones are removed", "learnt", len(n.learnt))
 			n.roads()
+			n.forget()
 		case m := <-n.members:
 			n.meet(m)
+		case pools := <-n.border:
+			n.borders = pools
+			if n.refused == nil {
+				n.gate()
+			}
 		case <-tick.C:
 			n.tend()
 		}
@@ -216,7 +251,8 @@ func (n *Node) Begin(ctx context.Context, b Beginning) (restarting bool, err err
 				return false, err
 			}
 		}
-		n.refused = nil
+		n.refused, n.inherited = nil, topology.Learnt{}
+		n.inherited.Take(roads)
 		n.observe()
 		n.reconcile()
 		n.parts.Log.Info("serving", "networks", len(n.state.Networks), "endpoints", len(n.state.Endpoints), "links", len(present), "routes", len(roads))
@@ -276,6 +312,14 @@ func (n *Node) Learn(ctx context.Context, routes []topology.Route) {
 func (n *Node) Settle(ctx context.Context) {
 	select {
 	case n.settle <- struct{}{}:
+	case <-ctx.Done():
+	}
+}
+
+// Border takes the pools that this node announces as a whole: it forwards to all of their addresses.
+func (n *Node) Border(ctx context.Context, pools []netip.Prefix) {
+	select {
+	case n.border <- pools:
 	case <-ctx.Done():
 	}
 }

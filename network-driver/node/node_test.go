@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rolling-swarm/rolling/network-driver/fabric"
 	"github.com/rolling-swarm/rolling/network-driver/kernel/kerneltest"
 	"github.com/rolling-swarm/rolling/network-driver/node"
 	"github.com/rolling-swarm/rolling/network-driver/state"
@@ -28,14 +29,25 @@ var (
 
 // announced remembers the last word to the fabric.
 type announced struct {
-	mu   sync.Mutex // guards last
+	mu   sync.Mutex // guards the rest
 	last []netip.Addr
+	told []fabric.Announcement
 }
 
-func (a *announced) Announce(own []netip.Addr) {
+func (a *announced) all() []fabric.Announcement {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.last = slices.Clone(own)
+	return a.told
+}
+
+func (a *announced) Announce(told []fabric.Announcement) {
+	var own []netip.Addr
+	for _, t := range told {
+		own = append(own, t.Address)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last, a.told = own, slices.Clone(told)
 }
 
 func (a *announced) String() string {
@@ -112,7 +124,7 @@ func (h *host) live(f *faults) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.file = file
 	h.Node = node.New(node.Parts{
-		Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Announcer: h.fabric,
+		Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Fast: h.kernel.Fast(), Announcer: h.fabric,
 		Routers: h.routers, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	ended := make(chan struct{})
@@ -161,8 +173,23 @@ func life() []step {
 	}
 }
 
-// whole says that kernel and announcements are what the state says.
+// whole says that kernel and announcements are what the state says, or soon will be: an address is announced when its
+// container has it.
 func whole(h *host) error {
+	err := wholeNow(h)
+	for range 100 {
+		if err == nil {
+			break
+		}
+		time.Sleep(lookAgain)
+		err = wholeNow(h)
+	}
+	return err
+}
+
+const lookAgain = 10 * time.Millisecond
+
+func wholeNow(h *host) error {
 	r, err := h.Report(context.Background())
 	if err != nil {
 		return err
@@ -346,7 +373,7 @@ func TestABusyNodeAnswersInTimeAndNeverBeginsWhatNobodyWaitsFor(t *testing.T) {
 
 func TestNothingIsServedBeforeTheStateIsKnown(t *testing.T) {
 	h := newHost(t)
-	n := node.New(node.Parts{Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Announcer: h.fabric, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	n := node.New(node.Parts{Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Fast: h.kernel.Fast(), Announcer: h.fabric, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go n.Run(ctx) //nolint:errcheck // always nil

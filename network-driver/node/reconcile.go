@@ -2,9 +2,12 @@ package node
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
+	"github.com/rolling-swarm/rolling/internal/contract"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -29,9 +32,68 @@ func (n *Node) reconcile() {
 	n.note("uplink", n.look())
 	guard := n.guard()
 	n.note("links", n.parts.Wires.Set(slices.DeleteFunc(n.state.Links(), func(l topology.Link) bool { return guard.Holds(l.Address) != nil })))
-	n.note("firewall", n.parts.Gate.Set(n.state.Pools()))
+	n.gate()
 	n.roads()
+	n.fast()
 	n.announce()
+}
+
+// fast tells the fast path the whole of what it should know.
+func (n *Node) fast() {
+	f := topology.FastOf(n.state, n.far(), n.guard(), n.uplink)
+	if n.yield(); n.idle != "" {
+		f = f.Idle()
+	}
+	n.note("fast path", n.parts.Fast.Set(f))
+	n.sources(f.Legs)
+	var err error
+	if large := n.state.StrangeMTU(n.uplink); len(large) > 0 {
+		err = fmt.Errorf("%d containers send packets larger than the uplink's MTU of %d (%s, …): start them anew, or set %s on their network", len(large), n.uplink.MTU, large[0], contract.MTU)
+	}
+	n.note("mtu", err)
+}
+
+// far are the routes that the kernel has: learnt ones, and, until the fabric is known, those of an earlier run.
+func (n *Node) far() topology.Learnt {
+	if len(n.inherited) == 0 {
+		return n.learnt
+	}
+	all := maps.Clone(n.inherited)
+	maps.Copy(all, n.learnt)
+	return all
+}
+
+// forget lets go of what an earlier run left and nobody told of again.
+func (n *Node) forget() {
+	n.inherited = nil
+	if n.refused == nil {
+		n.fast()
+	}
+}
+
+// yield lets rules that administrators laid before ours see all traffic again.
+func (n *Node) yield() {
+	was := n.idle
+	n.idle = ""
+	if before := n.parts.Gate.Before(); before > 0 && n.parts.Fast.Yields() {
+		n.idle = fmt.Sprintf("%d rules of others stand before ours in DOCKER-USER, and must see all packets: ROLLING_FASTPATH=%s carries all the same", before, n.parts.Fast.Name())
+	}
+	if n.idle != was {
+		n.parts.Log.Info("the fast path", "idle", n.idle != "", "cause", n.idle)
+	}
+}
+
+// sources lets the firewall check what containers send if the fast path is none.
+func (n *Node) sources(legs []topology.Leg) {
+	var err error
+	switch {
+	case n.parts.Fast.Name() == topology.Plain:
+		err = n.parts.Gate.Check(legs)
+	case !n.swept: // an earlier run may have been without one
+		err = n.parts.Gate.Check(nil)
+		n.swept = err == nil
+	}
+	n.note("source check", err)
 }
 
 // look reads how the node stands in its own network. What was read before stays when it cannot be.
@@ -43,20 +105,6 @@ func (n *Node) look() error {
 	return err
 }
 
-// announce tells the fabric of all addresses here, but of those that a node or a router has by now: the route to the
-// container would cut it off, everywhere.
-func (n *Node) announce() {
-	guard := n.guard()
-	var problems []error
-	own := slices.DeleteFunc(n.state.Addresses(), func(a netip.Addr) bool {
-		err := guard.Holds(a)
-		problems = append(problems, err)
-		return err != nil
-	})
-	n.note("addresses", errors.Join(problems...))
-	n.parts.Announcer.Announce(own)
-}
-
 // observe lets go of endpoints whose containers ended without a word.
 func (n *Node) observe() {
 	present, err := n.parts.Wires.List()
@@ -64,12 +112,14 @@ func (n *Node) observe() {
 		n.note("observe", err)
 		return
 	}
+	n.seen(present)
 	c := n.state.Observe(present, n.parts.Now(), topology.Graces{Lost: lostGrace, Home: homeGrace})
 	if c.Empty() {
 		n.note("observe", nil)
 		return
 	}
 	n.note("observe", n.commit(c))
+	n.fast() // an address that went with its link may be another node's in a moment
 	for _, e := range c.PutEndpoints {
 		if e.Phase == topology.Lost {
 			n.parts.Log.Warn("a container's link has gone, or no container has it, without a Leave; its address is withdrawn", "endpoint", e.ID.Short(), "address", e.Address)
@@ -97,6 +147,9 @@ func (n *Node) roads() {
 // take follows the speaker's changes one by one; what fails is repaired by the next reconcile.
 func (n *Node) take(routes []topology.Route) {
 	n.learnt.Take(routes)
+	for _, r := range routes {
+		delete(n.inherited, r.Prefix)
+	}
 	if n.refused != nil {
 		return
 	}
@@ -111,6 +164,20 @@ func (n *Node) take(routes []topology.Route) {
 		}
 	}
 	n.note("routes", errors.Join(problems...))
+	n.reach(routes, guard)
+}
+
+// reach tells the fast path single changes. On a node without containers it knows nothing at all.
+func (n *Node) reach(routes []topology.Route, guard topology.Guard) {
+	far := map[netip.Addr]topology.Group{}
+	for _, r := range routes {
+		if r.Prefix.IsSingleIP() {
+			far[r.Prefix.Addr()] = topology.FarGroup(r, guard)
+		}
+	}
+	if len(n.state.Addresses()) > 0 && n.idle == "" {
+		n.note("fast path", n.parts.Fast.Learn(far))
+	}
 }
 
 // note logs a step when it begins to fail and when it works again, not every three seconds.
@@ -131,6 +198,7 @@ func (n *Node) restore(r topology.Route) {
 	if via, ok := n.learnt[r.Prefix]; ok {
 		if t := (topology.Route{Prefix: r.Prefix, Via: via}); n.guard().Installs(t) {
 			n.note("routes", n.parts.Roads.Add(t))
+			n.reach([]topology.Route{t}, n.guard())
 		}
 	}
 }

@@ -29,6 +29,8 @@ type Report struct {
 	Routes     map[string]netip.Addr `json:"routes"` // learnt, by prefix
 	Settled    bool                  `json:"settled"`
 	Counts     Counts                `json:"counts"`
+	FastPath   topology.FastReport   `json:"fastPath"`
+	Uplink     topology.Uplink       `json:"uplink"`
 }
 
 // Report tells how it stands, also while no call is served.
@@ -39,7 +41,9 @@ func (n *Node) Report(ctx context.Context) (Report, error) {
 			Networks:  slices.SortedFunc(maps.Values(n.state.Networks), func(a, b topology.Network) int { return strings.Compare(string(a.ID), string(b.ID)) }),
 			Endpoints: slices.SortedFunc(maps.Values(n.state.Endpoints), func(a, b topology.Endpoint) int { return strings.Compare(string(a.ID), string(b.ID)) }),
 			Pools:     n.state.Pools(), Routes: make(map[string]netip.Addr, len(n.learnt)), Settled: n.settled, Counts: n.counts,
+			FastPath: n.parts.Fast.Report(), Uplink: n.uplink,
 		}
+		r.FastPath.Idle = n.idle
 		if n.refused != nil {
 			r.Refused = n.refused.Error()
 		}

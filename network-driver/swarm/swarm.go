@@ -103,20 +103,20 @@ func (w *Watch) ask(ctx context.Context) (topology.Membership, error) {
 		return topology.Membership{}, fmt.Errorf("the node's state in the Swarm is %q", s.LocalNodeState)
 	}
 	if !s.ControlAvailable {
-		return membership(s, nil)
+		return membership(s, info.Info.Labels, nil)
 	}
 	nodes, err := w.docker.NodeList(ctx, client.NodeListOptions{})
 	if err != nil {
 		return topology.Membership{}, fmt.Errorf("GET /nodes: %w", err)
 	}
-	return membership(s, nodes.Items)
+	return membership(s, info.Info.Labels, nodes.Items)
 }
 
 // membership reads the engine's answers. A worker is told only the managers; a manager knows every node, and its list
 // is the better one, since a manager that was demoted stays for a while among the others' remote managers. The leader's
 // own Status.Addr may be 0.0.0.0, so a manager's address is that of its ManagerStatus.
-func membership(s swarm.Info, nodes []swarm.Node) (topology.Membership, error) {
-	m := topology.Membership{Manager: s.ControlAvailable}
+func membership(s swarm.Info, labels []string, nodes []swarm.Node) (topology.Membership, error) {
+	m := topology.Membership{Manager: s.ControlAvailable, Labels: slices.Sorted(slices.Values(labels))}
 	var err error
 	if m.Self, err = netip.ParseAddr(s.NodeAddr); err != nil || !m.Self.Is4() {
 		return m, fmt.Errorf("the node's address in the Swarm is %q: want IPv4: join with --advertise-addr", s.NodeAddr)

@@ -48,11 +48,11 @@ func TestMembership(t *testing.T) {
 		{"a manager knows every node, dead ones too", swarm.Info{NodeID: "1", NodeAddr: "10.98.0.21", ControlAvailable: true, RemoteManagers: remote}, nodes,
 			topology.Membership{Self: netip.MustParseAddr("10.98.0.21"), Manager: true, Managers: addrs("10.98.0.22"), Nodes: addrs("10.98.0.22", "10.98.0.23", "10.98.0.24")}},
 	} {
-		if got, err := membership(c.info, c.nodes); err != nil || !reflect.DeepEqual(got, c.want) {
+		if got, err := membership(c.info, nil, c.nodes); err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, %v; want %+v", c.name, got, err, c.want)
 		}
 	}
-	if _, err := membership(swarm.Info{NodeAddr: "fd00::1"}, nil); err == nil || !strings.Contains(err.Error(), "--advertise-addr") {
+	if _, err := membership(swarm.Info{NodeAddr: "fd00::1"}, nil, nil); err == nil || !strings.Contains(err.Error(), "--advertise-addr") {
 		t.Errorf("a node without IPv4: %v", err)
 	}
 }

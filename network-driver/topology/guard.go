@@ -11,9 +11,10 @@ import (
 
 // Uplink is how this node stands in its own network.
 type Uplink struct {
-	MTU      int
-	Prefixes []netip.Prefix // those that the uplink is connected to, masked
-	Host     []netip.Addr   // all addresses of the node itself, not only the uplink's
+	MTU      int            `json:"mtu"`
+	Names    []string       `json:"names"`    // of all interfaces by which other nodes may send, sorted
+	Prefixes []netip.Prefix `json:"prefixes"` // those that the uplink is connected to, masked
+	Host     []netip.Addr   `json:"host"`     // all addresses of the node itself, not only the uplink's
 }
 
 // Guard is what neither a pool, nor a container, nor a learnt route may ever take away: the addresses of this node, of

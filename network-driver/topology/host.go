@@ -23,6 +23,7 @@ type Link struct {
 	Address  netip.Addr
 	MAC      string
 	MTU      int
+	Box      string // the container's sandbox, shortened: what links of one container have in common
 }
 
 // Present is a link of ours that the kernel has.
@@ -36,9 +37,12 @@ const idInName = 11
 
 var ownName = regexp.MustCompile(`^rl[0-9a-f]{11}$`)
 
+// HostEnds begins the names of all host ends.
+const HostEnds = "rl"
+
 // HostEnd and ContainerEnd name an endpoint's two interfaces.
 func HostEnd(id EndpointID) string {
-	return "rl" + strings.ToLower(string(id[:min(len(id), idInName)]))
+	return HostEnds + strings.ToLower(string(id[:min(len(id), idInName)]))
 }
 
 // ContainerEnd names the end that the engine moves into the container.
@@ -51,7 +55,25 @@ func OwnName(name string) bool { return ownName.MatchString(name) }
 
 // Alias is the text that the host end carries in the kernel: enough to rebuild the state when its file is lost.
 func (l Link) Alias() string {
-	return fmt.Sprintf(aliasMark+"e=%s n=%s p=%s g=%s a=%s m=%s t=%d", l.Endpoint, l.Network, l.Pool, l.Gateway, l.Address, l.MAC, l.MTU)
+	text := fmt.Sprintf(aliasMark+"e=%s n=%s p=%s g=%s a=%s m=%s t=%d", l.Endpoint, l.Network, l.Pool, l.Gateway, l.Address, l.MAC, l.MTU)
+	if l.Box != "" {
+		text += " s=" + l.Box
+	}
+	return text
+}
+
+// boxOf is the end of a sandbox's path, by which one container's endpoints know each other.
+func boxOf(sandbox string) string { return sandbox[strings.LastIndexByte(sandbox, '/')+1:] }
+
+// longestBox keeps an alias, of which the kernel takes 255 bytes, below that. The engine's have 12.
+const longestBox = 24
+
+// aliasBox is what an alias tells of a sandbox, if it can.
+func aliasBox(sandbox string) string {
+	if name := boxOf(sandbox); len(name) <= longestBox && !strings.ContainsAny(name, " =") {
+		return name
+	}
+	return ""
 }
 
 // ParseAlias reads what Alias wrote. Fields that it does not know are another version's, and are passed over: a plugin
@@ -97,6 +119,8 @@ func (l *Link) setField(key, value string) (err error) {
 		l.MAC = value
 	case "t":
 		l.MTU, err = strconv.Atoi(value)
+	case "s":
+		l.Box = value
 	}
 	return err
 }
@@ -106,7 +130,7 @@ func (s State) LinkOf(e Endpoint) Link {
 	n := s.Networks[e.Network]
 	return Link{
 		Name: HostEnd(e.ID), Peer: ContainerEnd(e.ID), Endpoint: e.ID, Network: e.Network,
-		Pool: n.Pool, Gateway: n.Gateway, Address: e.Address, MAC: e.MAC, MTU: e.MTU,
+		Pool: n.Pool, Gateway: n.Gateway, Address: e.Address, MAC: e.MAC, MTU: e.MTU, Box: aliasBox(e.Sandbox),
 	}
 }
 
@@ -188,7 +212,7 @@ func Adopt(present []Present) State {
 		}
 		s.Networks[p.Network] = Network{ID: p.Network, Pool: p.Pool, Gateway: p.Gateway}
 		s.Endpoints[p.Endpoint] = Endpoint{
-			ID: p.Endpoint, Network: p.Network, Address: p.Address, MAC: p.MAC, Phase: Joined, MTU: p.MTU,
+			ID: p.Endpoint, Network: p.Network, Address: p.Address, MAC: p.MAC, Phase: Joined, MTU: p.MTU, Sandbox: p.Box,
 		}
 	}
 	return s

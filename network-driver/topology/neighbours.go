@@ -13,13 +13,15 @@ import (
 type Membership struct {
 	Self     netip.Addr   `json:"self"`
 	Manager  bool         `json:"manager"`
-	Managers []netip.Addr `json:"managers"` // others than Self
-	Nodes    []netip.Addr `json:"nodes"`    // others than Self; only a manager is told them
+	Managers []netip.Addr `json:"managers"`         // others than Self
+	Nodes    []netip.Addr `json:"nodes"`            // others than Self; only a manager is told them
+	Labels   []string     `json:"labels,omitempty"` // of this node's engine, KEY=VALUE
 }
 
 // Equal compares two memberships whose lists are sorted.
 func (m Membership) Equal(o Membership) bool {
-	return m.Self == o.Self && m.Manager == o.Manager && slices.Equal(m.Managers, o.Managers) && slices.Equal(m.Nodes, o.Nodes)
+	return m.Self == o.Self && m.Manager == o.Manager && slices.Equal(m.Managers, o.Managers) && slices.Equal(m.Nodes, o.Nodes) &&
+		slices.Equal(m.Labels, o.Labels)
 }
 
 // Has says that the address belongs to a member of the Swarm, as far as this node knows.

@@ -16,7 +16,8 @@ import (
 type Options struct {
 	Project     string `json:"project,omitempty"`
 	Environment string `json:"environment,omitempty"`
-	MTU         int    `json:"mtu,omitempty"` // 0: the uplink's
+	MTU         int    `json:"mtu,omitempty"`       // 0: the uplink's
+	Aggregate   bool   `json:"aggregate,omitempty"` // routers are told the pool, not its addresses
 }
 
 const (
@@ -57,7 +58,7 @@ func (o *Options) set(key, value string) (err error) {
 	case contract.Isolation:
 		err = oneOf(value, "isolation", "open", "project")
 	case contract.Announce:
-		err = oneOf(value, "way to announce", "host", "aggregate")
+		o.Aggregate, err = value == "aggregate", among(value, "way to announce", "host", "aggregate")
 	case contract.IPv6:
 		err = fmt.Errorf("%q: IPv6 is not served yet: leave the key out", value)
 	case contract.Parent, contract.Gateway:
@@ -76,6 +77,14 @@ func oneOf(value, what string, known ...string) error {
 		return nil
 	case slices.Contains(known, value):
 		return fmt.Errorf("%q is not served yet: use %q, or leave the key out", value, known[0])
+	}
+	return fmt.Errorf("%q is not a %s (%s)%s", value, what, strings.Join(known, ", "), didYouMean(value, known))
+}
+
+// among accepts all of the words.
+func among(value, what string, known ...string) error {
+	if slices.Contains(known, value) {
+		return nil
 	}
 	return fmt.Errorf("%q is not a %s (%s)%s", value, what, strings.Join(known, ", "), didYouMean(value, known))
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rolling-swarm/rolling/internal/contract"
@@ -137,7 +138,7 @@ func word(folder, file string) (string, error) {
 func (b *Bundle) Check() error {
 	problems := []error{b.Config.Check(b.Name)}
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if known := []string{contract.PluginIPAM, contract.PluginNet}; b.Alias != known[0] && b.Alias != known[1] {
+	if known := aliases(); !slices.Contains(known, b.Alias) {
 		bad("%s: says %q: want one of %s", nameFile, b.Alias, strings.Join(known, ", "))
 	}
 	if len(b.Config.Entrypoint) > 0 && !b.files.Has(root+b.Config.Entrypoint[0]) {
@@ -153,4 +154,12 @@ func (b *Bundle) Check() error {
 		return fmt.Errorf("bundle %s: %w", b.Name, err)
 	}
 	return nil
+}
+
+func aliases() []string {
+	var all []string
+	for _, r := range Recipes() {
+		all = append(all, r.Alias)
+	}
+	return all
 }

@@ -155,6 +155,10 @@ func (c Config) checkEnv(bad func(string, ...any)) {
 			if len(e.Settable) > 0 {
 				bad("env[%d] (%s): must not be settable: it says which build this is", i, e.Name)
 			}
+		case e.Name == contract.FrameVariable:
+			if len(e.Settable) > 0 {
+				bad("env[%d] (%s): must not be settable: it says what the bundle is", i, e.Name)
+			}
 		case !slices.Equal(e.Settable, []string{"value"}):
 			bad(`env[%d] (%s): want "settable": ["value"]`, i, e.Name)
 		}

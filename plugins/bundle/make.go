@@ -19,6 +19,7 @@ type Recipe struct {
 	Package  string // the Go package of its program
 	Config   string // its committed config.json
 	Iptables bool   // both kinds of iptables come into its root file system
+	Launched bool   // plugins/launcher runs the program, since the engine's ways to another build cost this plugin its pipes
 }
 
 // Recipes are the plugins of this checkout, by paths below its root.
@@ -26,6 +27,8 @@ func Recipes() []Recipe {
 	return []Recipe{
 		{Alias: contract.PluginIPAM, Package: "./ipam-driver", Config: "plugins/ipam/config.json"},
 		{Alias: contract.PluginNet, Package: "./network-driver", Config: "plugins/net/config.json", Iptables: true},
+		{Alias: contract.PluginLog, Package: "./logdriver", Config: "plugins/log/config.json", Launched: true},
+		{Alias: contract.PluginMetrics, Package: "./exporter", Config: "plugins/metrics/config.json"},
 	}
 }
 
@@ -44,6 +47,15 @@ func (m Maker) Make(ctx context.Context, r Recipe) error {
 	b, err := New(r.Alias, r.Config, built)
 	if err != nil {
 		return err
+	}
+	if r.Launched {
+		launcher := filepath.Join(m.Out, ".work", "launcher")
+		if err := program.Build(ctx, "./plugins/launcher", launcher); err != nil {
+			return fmt.Errorf("bundle %s: %w", r.Alias, err)
+		}
+		if err := b.Launch(launcher); err != nil {
+			return err
+		}
 	}
 	packages, prove := "", func(string) error { return nil }
 	if r.Iptables {

@@ -1,5 +1,5 @@
-// Package docker is a node's engine as the line needs it: which node of the Swarm this is, where its managers are, and the
-// last lines of a container. It knows Docker's API; who asks it does not know.
+// Package docker is a node's engine as the line needs it: which node of the Swarm this is, where its managers are, and what
+// a container and its health check said last. It knows Docker's API; who asks it does not know.
 package docker
 
 import (
@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/pkg/stdcopy"
@@ -19,6 +20,9 @@ import (
 
 // taskLabel is set by Swarm on the container of each task.
 const taskLabel = "com.docker.swarm.task.id"
+
+// usualRetries is the engine's own, where a health check names none.
+const usualRetries = 3
 
 // maxRead bounds what is read of a log for the sake of its last lines: the engine may keep lines of any length.
 const maxRead = 64 << 20
@@ -102,6 +106,34 @@ func (e *Engine) Lines(ctx context.Context, container string, n int) (wire.Lines
 	}
 	last.Container = got.Container.ID
 	return last, nil
+}
+
+// Checks reads what the health check of a container has said last, also of one that has ended: the engine stops asking then,
+// and leaves what it has.
+func (e *Engine) Checks(ctx context.Context, name string) (wire.Checks, error) {
+	got, err := e.api.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
+	if errdefs.IsNotFound(err) {
+		return wire.Checks{}, fmt.Errorf("container %.12s: %w", name, wire.ErrUnknown)
+	}
+	if err != nil {
+		return wire.Checks{}, fmt.Errorf("health checks of container %.12s: %w", name, err)
+	}
+	all := wire.Checks{Container: got.Container.ID}
+	if got.Container.State == nil || got.Container.State.Health == nil {
+		return all, nil
+	}
+	health := got.Container.State.Health
+	retries := usualRetries
+	if c := got.Container.Config; c != nil && c.Healthcheck != nil && c.Healthcheck.Retries > 0 {
+		retries = c.Healthcheck.Retries
+	}
+	// The state's own word is of no use: the engine calls every container unhealthy that has ended.
+	all.Failed, all.Unhealthy = health.FailingStreak, health.FailingStreak >= retries
+	for _, c := range health.Log[max(0, len(health.Log)-wire.MaxChecks):] {
+		output := c.Output[:min(len(c.Output), wire.MaxCheckBytes)]
+		all.Checks = append(all.Checks, wire.Check{Ended: c.End, ExitCode: c.ExitCode, Output: strings.ToValidUTF8(output, "")})
+	}
+	return all, nil
 }
 
 // read keeps the last lines of a log. With a terminal it is one plain stream, else two in frames.

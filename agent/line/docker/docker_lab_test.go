@@ -65,6 +65,28 @@ func TestARealEngineAnswers(t *testing.T) {
 		t.Errorf("of nobody: %v", err)
 	}
 
+	_, err = l.Docker(ctx, "n2", "run", "-d", "--name", "sick", "--health-interval", "300ms", "--health-retries", "2", "--health-cmd", "echo connection refused; exit 7",
+		lab.ShellImage, "sh", "-c", "trap exit TERM; while :; do sleep 1 & wait $!; done")
+	must(err)
+	must(l.Eventually(ctx, 20*time.Second, "a health check that failed twice", func() error {
+		got, err := e.Checks(ctx, "sick")
+		if err == nil && (!got.Unhealthy || got.Failed < 2 || got.Checks[0].ExitCode != 7 || strings.TrimSpace(got.Checks[0].Output) != "connection refused") {
+			err = fmt.Errorf("got %+v", got)
+		}
+		return err
+	}))
+	_, err = l.Docker(ctx, "n2", "stop", "sick")
+	must(err)
+	if got, err := e.Checks(ctx, "sick"); err != nil || !got.Unhealthy || len(got.Checks) == 0 || len(got.Checks) > wire.MaxChecks {
+		t.Errorf("once it has ended: %+v, %v", got, err)
+	}
+	if got, err := e.Checks(ctx, "plain"); err != nil || got.Unhealthy || got.Failed != 0 || got.Checks != nil {
+		t.Errorf("of one without a health check: %+v, %v", got, err)
+	}
+	if _, err := e.Checks(ctx, strings.Repeat("0", 64)); !errors.Is(err, wire.ErrUnknown) {
+		t.Errorf("checks of nobody: %v", err)
+	}
+
 	_, err = l.Docker(ctx, "n1", "service", "create", "--detach", "--name", "bad", "--no-resolve-image", "--constraint", "node.hostname==n2",
 		"--restart-condition", "none", lab.ShellImage, "sh", "-c", "echo cannot start; exit 1")
 	must(err)

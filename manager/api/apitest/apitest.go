@@ -36,7 +36,9 @@ type Engine struct {
 	watchers int
 	news     chan struct{} // closed at the next event
 	dropped  int           // how many events are too old to be kept
-	cut      int           // how many streams end before their time
+	net      networks
+	lines    int // how often lines were asked for
+	cut      int // how many streams end before their time
 }
 
 type kind = engine.Error
@@ -62,7 +64,7 @@ func (e *Engine) now() time.Time {
 
 // Parts are the engine's side of a door.
 func (e *Engine) Parts() api.Parts {
-	return api.Parts{Projects: e, Releases: e, Deployments: e, Rollouts: e, Events: e, Swarm: e, Routes: e, Version: "1.2.3",
+	return api.Parts{Projects: e, Releases: e, Deployments: e, Rollouts: e, Tasks: e, Events: e, Swarm: e, Networks: e, Pools: e, Addresses: e, Reservations: e, Routes: e, Version: "1.2.3",
 		Checks: []api.Check{{Name: "store", Ask: func(context.Context) error { return nil }}, {Name: "swarm", Ask: func(context.Context) error { return nil }}}}
 }
 

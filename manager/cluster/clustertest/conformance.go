@@ -54,6 +54,8 @@ func Checks() []Check {
 		{"a program that ends pauses the update and leaves its lines", crash},
 		{"the old spec written back ends what failed", wayBack},
 		{"a network made again at once takes tasks", networkAgain},
+		{"tasks are found by whether they are meant to live, by their project, and by their id", living},
+		{"a change of a service is told of", changesAreTold},
 		{"nodes have names, one leads", nodes},
 	}
 }

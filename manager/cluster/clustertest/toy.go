@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,6 +48,7 @@ type Toy struct {
 	secrets  []swarm.Secret
 	programs map[string]Program
 	away     bool
+	watchers map[chan string]bool
 	before   func(*http.Request) // called before each request, unlocked
 }
 
@@ -80,7 +82,7 @@ func (n *netw) shown(at time.Time) network.Network {
 
 // NewToy makes an empty Swarm.
 func NewToy(now func() time.Time) *Toy {
-	t := &Toy{now: now, at: now(), index: 10, programs: map[string]Program{}}
+	t := &Toy{now: now, at: now(), index: 10, programs: map[string]Program{}, watchers: map[chan string]bool{}}
 	for i := 1; i <= 3; i++ {
 		n := swarm.Node{ID: fmt.Sprintf("node%d", i)}
 		n.Spec.Role, n.Spec.Availability = swarm.NodeRoleManager, swarm.NodeAvailabilityActive
@@ -171,6 +173,9 @@ func (t *Toy) RoundTrip(r *http.Request) (*http.Response, error) {
 	if away {
 		return nil, fmt.Errorf("dial tcp toy: connection refused")
 	}
+	if strings.HasSuffix(r.URL.Path, "/events") {
+		return t.follow(r), nil
+	}
 	w := httptest.NewRecorder()
 	t.mu.Lock()
 	t.catchUp()
@@ -199,6 +204,7 @@ func (t *Toy) bump() swarm.Version {
 
 func (t *Toy) touch(s *service) {
 	s.Version, s.UpdatedAt = t.bump(), t.at
+	t.tell(s.ID)
 }
 
 func (t *Toy) id(kind string) string {

@@ -243,37 +243,7 @@ func fill(s *swarm.ServiceSpec) {
 	}
 }
 
-func (t *Toy) serveTasks(w http.ResponseWriter, r *http.Request, path []string) error {
-	if len(path) == 2 && path[1] == "logs" {
-		return t.serveLines(w, path[0], r.URL.Query().Get("tail"))
-	}
-	var filters map[string]map[string]bool
-	if text := r.URL.Query().Get("filters"); text != "" {
-		if err := json.Unmarshal([]byte(text), &filters); err != nil {
-			return err
-		}
-	}
-	for id := range filters["service"] {
-		if !slices.ContainsFunc(t.services, func(s *service) bool { return s.ID == id }) {
-			return refuse(http.StatusNotFound, "service %s not found", id)
-		}
-	}
-	all := []swarm.Task{}
-	for _, k := range t.tasks {
-		if wanted := filters["service"]; (len(wanted) == 0 || wanted[k.ServiceID]) && !filters["runtime"]["attachment"] {
-			all = append(all, k.Task)
-		}
-	}
-	answer(w, all)
-	return nil
-}
-
-func (t *Toy) serveLines(w http.ResponseWriter, id, tail string) error {
-	i := slices.IndexFunc(t.tasks, func(k *task) bool { return k.ID == id })
-	if i < 0 {
-		return refuse(http.StatusNotFound, "task %s not found", id)
-	}
-	k := t.tasks[i]
+func (t *Toy) serveLines(w http.ResponseWriter, k *task, tail string) error {
 	lines := t.programs[k.Spec.ContainerSpec.Image].Lines
 	if n, err := strconv.Atoi(tail); err == nil && k.Status.ContainerStatus != nil {
 		lines = lines[max(0, len(lines)-n):]

@@ -18,6 +18,8 @@ type Fake struct {
 	links map[string]topology.Present
 	roads map[netip.Prefix]netip.Addr
 	pools []netip.Prefix
+	fast  topology.Fast
+	rules int
 	host  []netip.Addr
 	fault func(effect string) error
 }
@@ -50,11 +52,21 @@ func (f *Fake) Gate() FakeGate { return FakeGate{f} }
 // Roads are the routes to other nodes.
 func (f *Fake) Roads() FakeRoads { return FakeRoads{f} }
 
+// Fast is the fast path.
+func (f *Fake) Fast() FakeFast { return FakeFast{f} }
+
 // Own gives the node one more address.
 func (f *Fake) Own(a netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.host = append(f.host, a)
+}
+
+// Rules is how many rules of others stand before ours.
+func (f *Fake) Rules(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rules = n
 }
 
 // Carry moves a container's end away.
@@ -73,6 +85,13 @@ func (f *Fake) End(name string) {
 	delete(f.links, name)
 }
 
+// Accepts are the pools that the firewall accepts.
+func (f *Fake) Accepts() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fmt.Sprint(f.pools)
+}
+
 // String is all that is in it, a line each, sorted.
 func (f *Fake) String() string {
 	f.mu.Lock()
@@ -86,6 +105,12 @@ func (f *Fake) String() string {
 	}
 	for _, p := range f.pools {
 		lines = append(lines, fmt.Sprintf("accept %s", p))
+	}
+	for _, l := range f.fast.Legs {
+		lines = append(lines, fmt.Sprintf("fast %s %s group %d from %v", l.Name, l.Address, l.Group, l.Sources))
+	}
+	for a := range f.fast.Far {
+		lines = append(lines, fmt.Sprintf("fast far %s", a))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
@@ -178,6 +203,20 @@ func (g FakeGate) Set(pools []netip.Prefix) error {
 	return nil
 }
 
+// Check is as the kernel's.
+func (g FakeGate) Check([]topology.Leg) error {
+	g.f.mu.Lock()
+	defer g.f.mu.Unlock()
+	return g.f.effect("check sources")
+}
+
+// Before is as the kernel's.
+func (g FakeGate) Before() int {
+	g.f.mu.Lock()
+	defer g.f.mu.Unlock()
+	return g.f.rules
+}
+
 // FakeRoads are routes in memory.
 type FakeRoads struct{ f *Fake }
 
@@ -254,4 +293,46 @@ func (r FakeRoads) Uplink(node netip.Addr) (topology.Uplink, error) {
 		u.Host = append(u.Host, node)
 	}
 	return u, r.f.effect("uplink")
+}
+
+// FakeFast is a fast path in memory.
+type FakeFast struct{ f *Fake }
+
+// Set is as the kernel's.
+func (p FakeFast) Set(t topology.Fast) error {
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	if err := p.f.effect("set fast path"); err != nil {
+		return err
+	}
+	p.f.fast = t
+	return nil
+}
+
+// Learn is as the kernel's.
+func (p FakeFast) Learn(far map[netip.Addr]topology.Group) error {
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	if err := p.f.effect("learn fast path"); err != nil {
+		return err
+	}
+	for a, group := range far {
+		if group == 0 {
+			delete(p.f.fast.Far, a)
+		} else if p.f.fast.Far != nil {
+			p.f.fast.Far[a] = group
+		}
+	}
+	return nil
+}
+
+// Name is as the kernel's.
+func (FakeFast) Name() string { return "fake" }
+
+// Yields is as the kernel's.
+func (FakeFast) Yields() bool { return true }
+
+// Report is as the kernel's.
+func (p FakeFast) Report() topology.FastReport {
+	return topology.FastReport{Path: "fake", Wanted: "fake"}
 }

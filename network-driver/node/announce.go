@@ -1,0 +1,116 @@
+package node
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/rolling-swarm/rolling/network-driver/fabric"
+	"github.com/rolling-swarm/rolling/network-driver/topology"
+)
+
+const (
+	// lookEvery: how often it is looked whether the engine has put a link into its container. The engine does so some ten
+	// milliseconds after Join was answered, and starts the container's process only then.
+	lookEvery = 20 * time.Millisecond
+	// lookFor so long; after it the link is found when all are looked through.
+	lookFor = time.Second
+)
+
+// expect keeps an address to this node until its container has it.
+func (n *Node) expect(id topology.EndpointID) {
+	now := n.parts.Now()
+	n.waiting[id] = now
+	if n.lookAt.IsZero() {
+		n.lookAt = now.Add(lookEvery)
+	}
+}
+
+// soon comes when it is time to look, and never while no container is about to come.
+func (n *Node) soon() <-chan time.Time {
+	if n.lookAt.IsZero() {
+		return nil
+	}
+	return time.After(n.lookAt.Sub(n.parts.Now()))
+}
+
+// welcome announces the addresses of containers that have their links by now. A link that has gone is no longer awaited:
+// its Leave has come, or will be missed.
+func (n *Node) welcome() {
+	now := n.parts.Now()
+	here, young := false, false
+	for id, since := range n.waiting {
+		if now.Sub(since) > lookFor {
+			continue
+		}
+		p, found, err := n.parts.Wires.Find(topology.HostEnd(id))
+		if err != nil || found && p.PeerHome {
+			young = true
+			continue
+		}
+		delete(n.waiting, id)
+		here = here || found
+	}
+	n.lookAt = time.Time{}
+	if young {
+		n.lookAt = now.Add(lookEvery)
+	}
+	if here && n.refused == nil {
+		n.announce()
+	}
+}
+
+// seen is welcome for those whose containers are late. All links are given; the caller announces.
+func (n *Node) seen(present []topology.Present) {
+	home := map[string]bool{}
+	for _, p := range present {
+		home[p.Name] = p.PeerHome
+	}
+	for id := range n.waiting {
+		if !home[topology.HostEnd(id)] {
+			delete(n.waiting, id)
+		}
+	}
+}
+
+// announce tells the fabric of all addresses that containers here have, but of those that a node or a router has by now:
+// the route to the container would cut it off, everywhere.
+func (n *Node) announce() {
+	guard := n.guard()
+	var problems []error
+	told := map[netip.Addr]bool{}
+	var own []fabric.Announcement
+	for _, id := range slices.Sorted(maps.Keys(n.state.Endpoints)) {
+		e := n.state.Endpoints[id]
+		if _, awaited := n.waiting[e.ID]; e.Phase != topology.Joined || awaited || told[e.Address] {
+			continue
+		}
+		told[e.Address] = true
+		if err := guard.Holds(e.Address); err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		a := fabric.Announcement{Address: e.Address}
+		if w := n.state.Networks[e.Network]; w.Options.Aggregate {
+			a.Pool = w.Pool.Masked()
+		}
+		own = append(own, a)
+	}
+	slices.SortFunc(own, func(a, b fabric.Announcement) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(problems, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+	n.note("addresses", errors.Join(problems...))
+	n.parts.Announcer.Announce(own)
+}
+
+// gate lets the firewall accept what is forwarded to containers here, and as a border of the Swarm to those elsewhere.
+func (n *Node) gate() {
+	if n.parts.Fence != nil {
+		n.note("fence", n.parts.Fence.Set(n.borders))
+	}
+	all := slices.Concat(n.state.Pools(), n.borders)
+	slices.SortFunc(all, netip.Prefix.Compare)
+	n.note("firewall", n.parts.Gate.Set(slices.Compact(all)))
+}

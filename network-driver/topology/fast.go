@@ -1,0 +1,136 @@
+package topology
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Group is a set of addresses that may all talk to each other, on every port. The fast path knows no other reason to
+// carry a packet than "same group" or "a pair of groups that is listed": isolation gives each project a group of its own
+// and lists the pairs that labels open wholly; whatever is opened for one port only is not listed, and goes the ordinary
+// way, where the firewall judges it. Zero is no group: such an address is never carried.
+type Group uint32
+
+// Everyone is the one group there is while nothing is isolated.
+const Everyone Group = 1
+
+// Pair lets one group talk to another; answers need the pair the other way round.
+type Pair struct{ From, To Group }
+
+// Leg is one container's link on the fast path.
+type Leg struct {
+	Name    string // of the host end
+	Address netip.Addr
+	MAC     string
+	MTU     int
+	Group   Group
+	// Sources are the addresses that the container may send from here: all of its own, since an answer may leave by
+	// another network than its question came by.
+	Sources []netip.Addr
+}
+
+// Fast is what the fast path should know. Whatever is not in it goes the ordinary way.
+type Fast struct {
+	Uplinks []string // interfaces by which other nodes' packets come
+	MTU     int      // the uplink's
+	Legs    []Leg    // sorted by name
+	Far     map[netip.Addr]Group
+	Pairs   []Pair
+}
+
+// FastOf is what the fast path should know of this state. On a node without containers that is nothing at all, so that
+// nothing is left on the host.
+func FastOf(s State, l Learnt, g Guard, u Uplink) Fast {
+	f := Fast{Legs: s.legs(g), MTU: u.MTU}
+	if len(f.Legs) == 0 {
+		return Fast{}
+	}
+	f.Uplinks, f.Far = u.Names, map[netip.Addr]Group{}
+	for p, via := range l {
+		if group := FarGroup(Route{p, via}, g); group != 0 {
+			f.Far[p.Addr()] = group
+		}
+	}
+	return f
+}
+
+// Idle is the same, but that nothing is carried: sources are still checked.
+func (f Fast) Idle() Fast {
+	f.Legs, f.Far, f.Pairs = slices.Clone(f.Legs), nil, nil
+	for i := range f.Legs {
+		f.Legs[i].Group = 0
+	}
+	return f
+}
+
+// FarGroup is the group of another node's container, or zero if the route is not one to take.
+func FarGroup(r Route, g Guard) Group {
+	if !r.Via.IsValid() || !g.Installs(r) {
+		return 0
+	}
+	return Everyone
+}
+
+func (s State) legs(g Guard) []Leg {
+	sources := s.sources()
+	var all []Leg
+	for _, l := range s.Links() {
+		if g.Holds(l.Address) != nil {
+			continue
+		}
+		own := []netip.Addr{l.Address}
+		if box := boxOf(s.Endpoints[l.Endpoint].Sandbox); box != "" {
+			own = sources[box]
+		}
+		all = append(all, Leg{Name: l.Name, Address: l.Address, MAC: l.MAC, MTU: l.MTU, Group: Everyone, Sources: own})
+	}
+	return all
+}
+
+// sources are the addresses of each container, by its sandbox.
+func (s State) sources() map[string][]netip.Addr {
+	all := map[string][]netip.Addr{}
+	for _, id := range slices.Sorted(maps.Keys(s.Endpoints)) {
+		if e := s.Endpoints[id]; e.Phase == Joined && boxOf(e.Sandbox) != "" {
+			all[boxOf(e.Sandbox)] = append(all[boxOf(e.Sandbox)], e.Address)
+		}
+	}
+	return all
+}
+
+// Plain is the path that is none: all goes the ordinary way.
+const Plain = "plain"
+
+// FastReport tells how the fast path does.
+type FastReport struct {
+	Path    string            `json:"path"`              // bpf, nft or plain
+	Wanted  string            `json:"wanted"`            // by the settings
+	Idle    string            `json:"idle,omitempty"`    // why it carries nothing at present, but for checking sources
+	Refused map[string]string `json:"refused,omitempty"` // why a better one was not taken, by its name
+	Devices int               `json:"devices"`           // interfaces that it sits on
+	Entries int               `json:"entries"`           // addresses that it knows
+	Packets map[string]uint64 `json:"packets,omitempty"` // since it was loaded, by the way they went
+}
+
+// Ways are the keys of FastReport.Packets.
+const (
+	WayOut     = "out"     // from a container here to another node
+	WayIn      = "in"      // from another node to a container here
+	WayLocal   = "local"   // between two containers here
+	WayStack   = "stack"   // from a container here, by the ordinary way
+	WaySpoofed = "spoofed" // dropped: the source was not the container's own
+)
+
+// StrangeMTU names the joined endpoints whose links take larger packets than the uplink does, in words.
+func (s State) StrangeMTU(u Uplink) []string {
+	var all []string
+	for _, l := range s.Links() {
+		if u.MTU > 0 && l.MTU > u.MTU {
+			all = append(all, l.Address.String())
+		}
+	}
+	slices.SortFunc(all, strings.Compare)
+	return all
+}
