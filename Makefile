@@ -8,12 +8,14 @@ GOLANGCI_VERSION := v2.15.0
 export ROLLING_CACHE ?= /var/cache/rolling
 export CGO_ENABLED := 0
 
-PROGRAMS := ./agent ./ipam-driver ./network-driver
+PROGRAMS := ./agent ./ipam-driver ./network-driver ./logdriver ./exporter
 # RUN narrows a tier of tests: make test-lab RUN=TestLeader
 RUN ?= .
 # The packages that hold tests for real kernels, engines and parts; the others need Go alone.
-LAB_TESTS = $(shell grep -rl --include='*_test.go' '^//go:build lab' . | xargs -rn1 dirname | sort -u)
+LAB_TESTS = $(filter-out $(UI_TESTS),$(shell grep -rl --include='*_test.go' '^//go:build lab' . | xargs -rn1 dirname | sort -u))
 LONG_TESTS = $(shell grep -rl --include='*_test.go' '^//go:build lab && long' . | xargs -rn1 dirname | sort -u)
+# The dashboard in a real browser, which installs itself.
+UI_TESTS := ./lab/browser
 # What tests in network namespaces run of Debian's; what a lab needs, it installs by itself.
 TEST_PACKAGES := bird2 iproute2 iptables iputils-ping nftables procps util-linux
 
@@ -39,6 +41,10 @@ plugins: build ## the bundles of the plugins, in build/plugins
 images: plugins ## the container images, in build/images
 	go run ./images/cmd -out build/images
 
+.PHONY: generate
+generate: need-go ## Grafana's dashboards of examples/orders with their provisioning, in build/dashboards
+	go run ./exporter dashboards --project orders --environment test --environment production --graphite http://graphite:8080 --out build/dashboards
+
 .PHONY: lab lab-down
 lab: need-go need-root ## a Swarm of three managers on this machine, with this checkout's plugins
 	lab/lab up --install
@@ -53,8 +59,8 @@ demo: need-go need-root ## lab, plugins, examples/orders; prints one line a proo
 demo-down: need-go need-root ## remove the demonstration's lab without a trace
 	lab/lab down --name demo
 
-.PHONY: test test-unit test-lab
-test: test-unit test-lab ## every test
+.PHONY: test test-unit test-lab test-ui
+test: test-unit test-lab test-ui ## every test
 test-unit: need-go ## the tests that need Go alone
 	go vet ./...
 	go vet -tags lab ./...
@@ -62,6 +68,8 @@ test-unit: need-go ## the tests that need Go alone
 test-lab: need-go need-root ## the tests that need root: real kernels, engines, Swarms
 	lab/lab need $(TEST_PACKAGES)
 	go test -tags lab -p 2 -timeout 40m -run '$(RUN)' $(LAB_TESTS)
+test-ui: need-go need-root ## the dashboard in a headless Chromium
+	go test -tags lab -timeout 5m -run '$(RUN)' $(UI_TESTS)
 
 .PHONY: test-long
 test-long: need-go need-root ## the slow rounds that every test run need not pay for
@@ -77,7 +85,7 @@ fuzz: need-go ## every parser, FUZZTIME (30s) each
 # BENCH narrows to groups of figures: make bench BENCH=net; BENCHFLAGS are those of lab/bench: BENCHFLAGS='-rounds 200 -tasks 300'
 BENCH ?=
 BENCHFLAGS ?=
-bench: need-go need-root ## the figures, each beside its peer, as a table and in build/bench.jsonl; BENCH=net, ipam, rollout or manager
+bench: need-go need-root ## the figures, each beside its peer, as a table and in build/bench.jsonl; BENCH=net, ipam, rollout, manager, metrics or log
 	@mkdir -p build/bin
 	go build -o build/bin/bench ./lab/bench
 	build/bin/bench $(BENCHFLAGS) $(BENCH)

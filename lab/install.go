@@ -9,17 +9,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/moby/moby/api/types/plugin"
 	"github.com/moby/moby/api/types/swarm"
 	"github.com/moby/moby/client"
 
 	"github.com/rolling-swarm/rolling/internal/contract"
+	"github.com/rolling-swarm/rolling/internal/worker"
 	"github.com/rolling-swarm/rolling/lab/parts"
 )
+
+// DashboardPort is where the manager's dashboard is, on the loopback of its node.
+const DashboardPort = 2400
 
 const (
 	stack = "rolling"
@@ -65,16 +72,27 @@ func (l *Lab) settings() ([]string, error) {
 		return nil, err
 	}
 	site := parts.Site{Router: routerAddr}
-	return []string{
+	return append([]string{
 		"ROLLING_AGENT_IMAGE=" + agent, "ROLLING_MANAGER_IMAGE=" + manager,
-		pluginSettings(),
+		"ROLLING_LISTEN=127.0.0.1:" + strconv.Itoa(DashboardPort), // in a lab, root is alone on its nodes
 		"ROLLING_NGINX=" + parts.NginxDoor(site),
 		"ROLLING_ZOOKEEPER=" + parts.ZooKeeperAddress(site),
-	}, nil
+	}, pluginSettings()...), nil
 }
 
-// pluginSettings tells rolling/net of the router.
-func pluginSettings() string { return "ROLLING_SET_NET=ROLLING_ROUTERS=" + routerAddr.String() }
+// pluginSettings tells rolling/net of the router, rolling/log of the part kafka and rolling/metrics of the part graphite,
+// whether or not they are on.
+func pluginSettings() []string {
+	return []string{
+		"ROLLING_SET_NET=ROLLING_ROUTERS=" + routerAddr.String() + "+bfd",
+		"ROLLING_SET_LOG=ROLLING_KAFKA_BROKERS=" + parts.KafkaAddress(parts.Site{Router: routerAddr}) + " ROLLING_CLUSTER=" + MetricsCluster,
+		fmt.Sprintf("ROLLING_SET_METRICS=ROLLING_GRAPHITE=%s ROLLING_INTERVAL=%s ROLLING_CLUSTER=%s ROLLING_METRICS_LISTEN=:%d",
+			parts.GraphiteAddress(parts.Site{Router: routerAddr}), parts.GraphiteStep, MetricsCluster, contract.MetricsPort),
+	}
+}
+
+// MetricsCluster is what Graphite's paths and topic templates call a lab's Swarm.
+const MetricsCluster = "lab"
 
 // loadEarly puts the plugins on nodes before they join the Swarm: a node tells Swarm of a plugin that comes
 // later only after up to 20 s.
@@ -85,7 +103,8 @@ func (l *Lab) loadEarly(ctx context.Context, r record) error {
 		if err != nil || in {
 			return err
 		}
-		if _, err := l.Exec(ctx, node, "env", pluginSettings(), onNode+"/agent", "load", "--bundles", onNode+"/plugins"); err != nil {
+		load := append(append([]string{"env"}, pluginSettings()...), onNode+"/agent", "load", "--bundles", onNode+"/plugins")
+		if _, err := l.Exec(ctx, node, load...); err != nil {
 			return fmt.Errorf("load the plugins: %w", err)
 		}
 		return nil
@@ -295,11 +314,38 @@ func (l *Lab) pluginOn(ctx context.Context, node, plugin, build string) error {
 		if !got.Plugin.Enabled {
 			return fmt.Errorf("%s: plugin %s is not enabled", node, plugin)
 		}
-		if build != "" && !slices.Contains(got.Plugin.Settings.Env, contract.BuildVariable+"="+build) {
-			return fmt.Errorf("%s: plugin %s is not of build %s", node, plugin, build)
+		runs, err := l.PluginBuild(node, got.Plugin)
+		if err == nil && build != "" && runs != build {
+			err = fmt.Errorf("%s: plugin %s is of build %q, not %s", node, plugin, runs, build)
 		}
-		return nil
+		return err
 	})
+}
+
+// PluginBuild is the build of the program that runs as the plugin on that node: what the engine knows, or, where a
+// launcher runs it, what that says.
+func (l *Lab) PluginBuild(node string, p plugin.Plugin) (string, error) {
+	build, launched := "", false
+	for _, e := range p.Settings.Env {
+		name, value, _ := strings.Cut(e, "=")
+		if name == contract.BuildVariable {
+			build = value
+		}
+		launched = launched || name == contract.FrameVariable
+	}
+	if !launched {
+		return build, nil
+	}
+	name, _, _ := strings.Cut(path.Base(p.Name), ":")
+	folder, err := l.Path(node, path.Join(contract.StateRoot, name, worker.Folder))
+	if err != nil {
+		return "", err
+	}
+	s, err := worker.ReadStatus(folder)
+	if err == nil && s.Build == "" {
+		return build, nil
+	}
+	return s.Build, err
 }
 
 // bundles reads which plugins a folder of bundles holds, and each one's build.

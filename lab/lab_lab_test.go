@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -137,6 +138,31 @@ func TestPartsStandOnTheRouter(t *testing.T) {
 		defer resp.Body.Close()
 		if body, _ := io.ReadAll(resp.Body); !strings.Contains(string(body), "shell") {
 			t.Errorf("the catalogue is %q", body)
+		}
+	})
+	t.Run("a relay finds the node that listens on its loopback", func(t *testing.T) {
+		relaying, stop := context.WithCancel(ctx)
+		defer stop()
+		addr, err := l.Relay(relaying, 0, "loopback:2999")
+		must(t, err)
+		for _, node := range l.Nodes() {
+			var listener net.Listener
+			must(t, l.InNetwork(node, func() (err error) {
+				listener, err = net.Listen("tcp4", "127.0.0.1:2999")
+				return err
+			}))
+			go func() {
+				if conn, err := listener.Accept(); err == nil {
+					_, _ = io.WriteString(conn, "this is "+node)
+					_ = conn.Close()
+				}
+			}()
+			conn, err := net.Dial("tcp4", addr)
+			must(t, err)
+			if said, err := io.ReadAll(conn); err != nil || string(said) != "this is "+node {
+				t.Errorf("%s: %q, %v", node, said, err)
+			}
+			must(t, errors.Join(conn.Close(), listener.Close()))
 		}
 	})
 	t.Run("a client inside the LAN reaches it by DialContext", func(t *testing.T) {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,10 +11,18 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
+// loopback begins a target that is a port of the nodes' own 127.0.0.1.
+const loopback = "loopback:"
+
+// Dashboard is the target of a relay to the manager's dashboard, on whichever node it runs.
+func Dashboard() string { return loopback + strconv.Itoa(DashboardPort) }
+
 // Relay carries connections from a port of this machine's 127.0.0.1 to an address in the LAN (`10.99.0.1:5000`,
-// `router:5000`, `n2:80`), until ctx ends. Port 0 takes a free one; addr is where it listens.
+// `router:5000`, `n2:80`), until ctx ends. `loopback:2400` is that port of 127.0.0.1 on whichever node listens at it: each
+// connection looks anew, so it follows a service that moves. Port 0 takes a free one; addr is where it listens.
 func (l *Lab) Relay(ctx context.Context, listenPort int, target string) (addr string, err error) {
 	if l.wrong != nil {
 		return "", l.wrong
@@ -35,10 +44,29 @@ func (l *Lab) Relay(ctx context.Context, listenPort int, target string) (addr st
 	return listener.Addr().String(), nil
 }
 
+// dialTarget gives up a node that does not answer soon: its loopback answers or refuses at once, unless the node is off.
+func (l *Lab) dialTarget(ctx context.Context, target string) (net.Conn, error) {
+	port, ok := strings.CutPrefix(target, loopback)
+	if !ok {
+		return l.DialContext(Router)(ctx, "tcp4", target)
+	}
+	var refused []error
+	for _, node := range l.Nodes() {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		conn, err := l.DialContext(node)(ctx, "tcp4", net.JoinHostPort("127.0.0.1", port))
+		cancel()
+		if err == nil {
+			return conn, nil
+		}
+		refused = append(refused, fmt.Errorf("%s: %w", node, err))
+	}
+	return nil, fmt.Errorf("no node listens there: %w", errors.Join(refused...))
+}
+
 // carry joins one connection with a new one from the router; when one side has said all, the other still may.
 func (l *Lab) carry(ctx context.Context, outside net.Conn, target string) {
 	defer outside.Close() //nolint:errcheck // said all there is
-	inside, err := l.DialContext(Router)(ctx, "tcp4", target)
+	inside, err := l.dialTarget(ctx, target)
 	if err != nil {
 		l.logf("relay to %s: %v", target, err)
 		return

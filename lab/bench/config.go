@@ -7,9 +7,12 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rolling-swarm/rolling/lab/bench/address"
+	"github.com/rolling-swarm/rolling/lab/bench/logs"
 	"github.com/rolling-swarm/rolling/lab/bench/manager"
+	"github.com/rolling-swarm/rolling/lab/bench/metrics"
 	"github.com/rolling-swarm/rolling/lab/bench/network"
 	"github.com/rolling-swarm/rolling/lab/bench/rollout"
 )
@@ -23,9 +26,11 @@ type Config struct {
 	Address address.Settings
 	Rollout rollout.Settings
 	Manager manager.Settings
+	Metrics metrics.Settings
+	Logs    logs.Settings
 }
 
-func groups() []string { return []string{"net", "ipam", "rollout", "manager"} }
+func groups() []string { return []string{"net", "ipam", "rollout", "manager", "metrics", "log"} }
 
 // readConfig reads flags and the names of groups.
 func readConfig(args []string, to io.Writer) (Config, error) {
@@ -53,7 +58,14 @@ func readConfig(args []string, to io.Writer) (Config, error) {
 	f.IntVar(&c.Manager.Plans, "plans", 200, "manager: plans asked for")
 	f.IntVar(&c.Manager.Projects, "projects", manager.LargestList, "manager: projects of the list")
 	f.IntVar(&c.Manager.Lists, "lists", 50, "manager: lists asked for")
+	f.IntVar(&c.Manager.Changes, "told", 5, "manager: changes by hand of each kind that listeners are told of")
 	f.IntVar(&c.Manager.Repeats, "writes", 5, "manager: runs of the store's Go benchmark")
+	f.IntVar(&c.Metrics.Containers, "idle", 50, "metrics: idle containers on one node")
+	f.IntVar(&c.Metrics.Rounds, "samplings", 5, "metrics: pairs of ours and Docker's statistics")
+	f.DurationVar(&c.Metrics.Outage, "outage", time.Minute, "metrics: how long Graphite is away")
+	f.IntVar(&c.Logs.Rounds, "floods", 5, "log: rounds of ours and each peer, for each size of line")
+	f.IntVar(&c.Logs.Bytes, "megabytes", 40, "log: MB of lines a round")
+	f.IntVar(&c.Logs.Stops, "stops", 5, "log: pairs of containers stopped without Kafka")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
@@ -78,7 +90,9 @@ func (c Config) Validate() error {
 	}{
 		{"rounds", c.Network.Rounds}, {"chunk", c.Network.Chunk}, {"pings", c.Network.Pings}, {"starts", c.Network.Starts}, {"changes", c.Network.Changes},
 		{"repeats", c.Address.Repeats}, {"calls", c.Address.Calls}, {"tasks", c.Address.Tasks}, {"asked", c.Address.Asked}, {"pairs", c.Address.Pairs},
-		{"rollouts", c.Rollout.Pairs}, {"plans", c.Manager.Plans}, {"projects", c.Manager.Projects}, {"lists", c.Manager.Lists}, {"writes", c.Manager.Repeats},
+		{"rollouts", c.Rollout.Pairs}, {"plans", c.Manager.Plans}, {"projects", c.Manager.Projects}, {"lists", c.Manager.Lists}, {"writes", c.Manager.Repeats}, {"told", c.Manager.Changes},
+		{"floods", c.Logs.Rounds}, {"megabytes", c.Logs.Bytes}, {"stops", c.Logs.Stops},
+		{"idle", c.Metrics.Containers}, {"samplings", c.Metrics.Rounds}, {"outage", int(c.Metrics.Outage / time.Second)},
 	} {
 		if n.value < 1 {
 			problems = append(problems, fmt.Errorf("-%s %d: want 1 or more", n.flag, n.value))

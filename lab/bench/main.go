@@ -23,7 +23,9 @@ import (
 	"github.com/rolling-swarm/rolling/lab"
 	"github.com/rolling-swarm/rolling/lab/bench/address"
 	"github.com/rolling-swarm/rolling/lab/bench/figure"
+	"github.com/rolling-swarm/rolling/lab/bench/logs"
 	"github.com/rolling-swarm/rolling/lab/bench/manager"
+	"github.com/rolling-swarm/rolling/lab/bench/metrics"
 	"github.com/rolling-swarm/rolling/lab/bench/network"
 	"github.com/rolling-swarm/rolling/lab/bench/orders"
 	"github.com/rolling-swarm/rolling/lab/bench/pair"
@@ -62,7 +64,7 @@ func run(ctx context.Context, c Config) (err error) {
 	if c.Address.Root, err = lab.Checkout(); err != nil {
 		return err
 	}
-	c.Manager.Root = c.Address.Root
+	c.Manager.Root, c.Network.Root, c.Metrics.Root, c.Logs.Root = c.Address.Root, c.Address.Root, c.Address.Root, c.Address.Root
 	begun := time.Now()
 	s, err := site.Up(ctx, c.Lab, say)
 	if err != nil {
@@ -97,6 +99,8 @@ func measure(ctx context.Context, s *site.Site, c Config) ([]figure.Figure, erro
 		{"ipam", func() ([]figure.Figure, error) { return address.Measure(ctx, s, c.Address) }},
 		{"rollout", func() ([]figure.Figure, error) { return rollout.Measure(ctx, project, c.Rollout) }},
 		{"manager", func() ([]figure.Figure, error) { return manager.Measure(ctx, project, c.Manager) }},
+		{"metrics", func() ([]figure.Figure, error) { return metrics.Measure(ctx, s, c.Metrics) }},
+		{"log", func() ([]figure.Figure, error) { return logs.Measure(ctx, s, c.Logs) }},
 		{"net", func() ([]figure.Figure, error) { return network.Measure(ctx, s, c.Network) }},
 	} {
 		if !slices.Contains(c.Groups, g.name) || ctx.Err() != nil {

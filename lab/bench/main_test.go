@@ -22,9 +22,9 @@ func TestReadConfig(t *testing.T) {
 	}{
 		{"no name means every group", nil, func(c Config) bool { return slices.Equal(c.Groups, groups()) && c.Network.Rounds >= 50 }, ""},
 		{"one group, fewer rounds", []string{"-rounds", "3", "net"}, func(c Config) bool { return slices.Equal(c.Groups, []string{"net"}) && c.Network.Rounds == 3 }, ""},
-		{"a group that is not there yet", []string{"log"}, nil, `"log" is no group of benchmarks: there are net, ipam, rollout, manager`},
+		{"a group that is not there yet", []string{"disk"}, nil, `"disk" is no group of benchmarks: there are net, ipam, rollout, manager, metrics, log`},
 		{"more projects than a page has", []string{"-projects", "1001", "manager"}, nil, "-projects 1001: want 1000 or fewer, which is one page"},
-		{"every problem at once", []string{"-rounds", "0", "-tasks", "-1", "-out", "", "x"}, nil, "\"x\" is no group of benchmarks: there are net, ipam, rollout, manager\n-rounds 0: want 1 or more\n-tasks -1: want 1 or more\n-out is empty: want a file for the figures"},
+		{"every problem at once", []string{"-rounds", "0", "-tasks", "-1", "-out", "", "x"}, nil, "\"x\" is no group of benchmarks: there are net, ipam, rollout, manager, metrics, log\n-rounds 0: want 1 or more\n-tasks -1: want 1 or more\n-out is empty: want a file for the figures"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := readConfig(c.args, io.Discard)

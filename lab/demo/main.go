@@ -3,16 +3,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/rolling-swarm/rolling/lab"
+	"github.com/rolling-swarm/rolling/lab/parts"
 	"github.com/rolling-swarm/rolling/lab/proof"
 )
 
@@ -54,10 +59,50 @@ func run(ctx context.Context) error {
   lab/lab exec --name demo router -- curl -s -H 'Host: orders' http://10.99.0.1/
   lab/lab exec --name demo n1 -- sh -c 'docker exec $(docker ps -qf name=rolling_manager) /rolling plan orders production'
 `)
+	for _, w := range windows() {
+		address, err := w.open(ctx)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "demo:", err)
+			failed++
+			continue
+		}
+		fmt.Printf("%-10s http://%s/\n", w.what, address)
+	}
 	if failed > 0 {
 		return errors.New(verdict(failed))
 	}
 	return nil
+}
+
+// window is something to look at with a browser: a port of this machine's 127.0.0.1 for a target in the lab.
+type window struct {
+	what, target string
+	port         int
+}
+
+func windows() []window {
+	return []window{
+		{"dashboard", lab.Dashboard(), 2400},
+		{"graphs", "router:" + parts.GraphiteWebPort, 2480},
+	}
+}
+
+// tries is how many ports after the usual one may be taken by others.
+const tries = 20
+
+// open leaves a relay behind, which ends with the lab, and gives its address.
+func (w window) open(ctx context.Context) (address string, err error) {
+	for port := w.port; port < w.port+tries; port++ {
+		var out, said bytes.Buffer
+		cmd := exec.CommandContext(ctx, "lab/lab", "relay", "--name", name, strconv.Itoa(port), w.target)
+		cmd.Stdout, cmd.Stderr = &out, &said
+		if err = cmd.Run(); err == nil {
+			address, _, _ = strings.Cut(out.String(), " ")
+			return address, nil
+		}
+		err = fmt.Errorf("open the %s at port %d: %w: %s", w.what, port, err, strings.TrimSpace(said.String()))
+	}
+	return "", err
 }
 
 // build makes the plugins and images of this checkout, quietly unless it fails.
@@ -73,7 +118,7 @@ func build(ctx context.Context) error {
 // earlier one failed: its line then says what it lacks.
 func prove(ctx context.Context, w *proof.World) int {
 	failed := 0
-	for _, p := range append(proof.Ground(), proof.Release()...) {
+	for _, p := range slices.Concat(proof.Ground(), proof.Release(), proof.Signals()) {
 		if ctx.Err() != nil {
 			return failed + 1
 		}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,6 +21,12 @@ func TestGroundHoldsFromDeployToPowerLossAndBack(t *testing.T) {
 func TestOneReleaseGoesThroughGatesRolloutsAndFaults(t *testing.T) {
 	w := world(t, lab.Up(t, lab.Options{Managers: 3, Install: true}))
 	prove(t, within(t, 20*time.Minute), w, proof.Release())
+}
+
+func TestLinesReachKafkaAndFiguresGraphite(t *testing.T) {
+	w := world(t, lab.Up(t, lab.Options{Managers: 3, Install: true}))
+	// The dashboard's proof needs something that was released.
+	prove(t, within(t, 15*time.Minute), w, slices.Concat(proof.Release()[:1], proof.Signals()))
 }
 
 func prove(t *testing.T, ctx context.Context, w *proof.World, proofs []proof.Proof) {

@@ -16,7 +16,7 @@ func TestANodeThatJoinsLaterGetsThePluginsAndTasks(t *testing.T) {
 	if err := l.Up(ctx, lab.Options{Managers: 1, Workers: 1}); err != nil {
 		t.Fatal(err)
 	}
-	for _, plugin := range []string{contract.PluginIPAM, contract.PluginNet} {
+	for _, plugin := range contract.Plugins() {
 		if err := l.Eventually(ctx, time.Minute, plugin+" enabled on the new node", func() error {
 			out, err := l.Docker(ctx, "n2", "plugin", "ls", "--filter", "enabled=true", "--format", "{{.Name}}")
 			if err != nil {

@@ -43,7 +43,7 @@ func nodesAndPlugins(ctx context.Context, w *World) (string, error) {
 			return "", fmt.Errorf("%s: %w", n, err)
 		}
 	}
-	return fmt.Sprintf("engine %s, %d nodes, rolling/ipam and rolling/net on each", version, len(w.Lab.Nodes())), nil
+	return fmt.Sprintf("engine %s, %d nodes, %s on each", version, len(w.Lab.Nodes()), strings.Join(contract.Plugins(), ", ")), nil
 }
 
 func allReady(ctx context.Context, c *client.Client, want int) error {
@@ -68,7 +68,7 @@ func pluginsEnabled(ctx context.Context, c *client.Client) error {
 	if err != nil {
 		return err
 	}
-	for _, want := range []string{contract.PluginIPAM, contract.PluginNet} {
+	for _, want := range contract.Plugins() {
 		i := slices.IndexFunc(plugins.Items, func(p plugin.Plugin) bool { return p.Name == want })
 		if i < 0 {
 			return fmt.Errorf("plugin %s is not installed", want)

@@ -17,6 +17,8 @@ BenchmarkBytesPerLease-2 1 100 ns/op 260 B/lease
 BenchmarkDurable-2 500 100 ns/op 2 ms/p50 1 ms/fsync_p50 2 x/p50 9 ms/p99 6 ms/fsync_p99 1.5 x/p99
 BenchmarkDurable64-2 500 100 ns/op 9000 decisions/s
 BenchmarkOpen10k-2 10 31000000 ns/op
+BenchmarkLibnetwork-2 1000 1000 ns/op 400000 decisions/s
+BenchmarkHostLocal-2 500 1000 ns/op 0.5 ms/call
 `
 
 func TestRoomFiguresBearTheNamesOfTheContract(t *testing.T) {
@@ -36,12 +38,18 @@ func TestRoomFiguresBearTheNamesOfTheContract(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{"ipam.memory_ops": 200000, "ipam.full": 150000, "ipam.durable_p50": 2, "ipam.durable_p99": 9,
-		"ipam.durable_ops_64": 9000, "ipam.restore_10k_ms": 31, "ipam.bytes_per_lease": 260} {
+		"ipam.durable_ops_64": 9000, "ipam.restore_10k_ms": 31, "ipam.libnetwork": 200000, "ipam.hostlocal": 2, "ipam.bytes_per_lease": 260} {
 		if f, ok := found[name]; !ok || f.Ours < want-1e-9 || f.Ours > want+1e-9 {
 			t.Errorf("%s is %v, want %v", name, f.Ours, want)
 		}
 	}
 	if f := found["ipam.durable_p99"]; f.Ratio == nil || *f.Ratio != 1.5 || f.PeerName != "one fsync" {
+		t.Errorf("got %+v", f)
+	}
+	if f := found["ipam.libnetwork"]; f.Ratio == nil || *f.Ratio != 0.5 {
+		t.Errorf("got %+v", f)
+	}
+	if f := found["ipam.hostlocal"]; f.Ratio == nil || *f.Ratio != 4 {
 		t.Errorf("got %+v", f)
 	}
 	if f := found["ipam.full"]; f.Ratio == nil || *f.Ratio != 0.75 {

@@ -11,6 +11,7 @@ import (
 const (
 	coreRoom = "./ipam-driver/pool"
 	doorRoom = "./ipam-driver/driver"
+	peerRoom = "./lab/bench/address/peer"
 )
 
 // rooms runs the Go benchmarks of pool and driver, each whole set several times in turn.
@@ -21,6 +22,8 @@ func (b *bench) rooms(ctx context.Context) ([]figure.Figure, error) {
 		{Root: b.set.Root, Package: doorRoom, Bench: "^BenchmarkDurable$", Time: "500x"}, // p99 wants hundreds
 		{Root: b.set.Root, Package: doorRoom, Bench: "^BenchmarkDurable64$", Time: "2s"},
 		{Root: b.set.Root, Package: doorRoom, Bench: "^BenchmarkOpen10k$", Time: "10x"},
+		{Root: b.set.Root, Package: peerRoom, Bench: "^BenchmarkLibnetwork$", Time: "1s"},
+		{Root: b.set.Root, Package: peerRoom, Bench: "^BenchmarkHostLocal$", Time: "500x"},
 	}
 	var lines []gotest.Line
 	for range b.set.Repeats {
@@ -69,6 +72,8 @@ func roomFigures(lines []gotest.Line) ([]figure.Figure, error) {
 		paired("ipam.full", decisions, "PairFull", decisions, "empty pool", "PairEmpty", decisions, "a /16 that is 99.9 % full"),
 		paired("ipam.durable_p50", "ms", "Durable", "ms/p50", "one fsync", "Durable", "ms/fsync_p50", "one caller; a bare 4 KiB fsync in turns, same folder"),
 		paired("ipam.durable_p99", "ms", "Durable", "ms/p99", "one fsync", "Durable", "ms/fsync_p99", "one caller; a bare 4 KiB fsync in turns, same folder"),
+		paired("ipam.libnetwork", decisions, "PairEmpty", decisions, "Docker's default IPAM", "Libnetwork", decisions, "request and release in an empty /16, no disk on either side"),
+		paired("ipam.hostlocal", "ms", "Durable", "ms/p50", "host-local", "HostLocal", "ms/call", "one call with its record: ours is on disk, host-local's is a file that is not synced; its process and JSON left out"),
 		spread("ipam.durable_ops_64", decisions, "Durable64", decisions, 1, "64 callers, each decision on disk before its answer"),
 		spread("ipam.restore_10k_ms", "ms", "Open10k", "ns/op", 1e-6, "10,000 leases from disk to a book that answers"),
 		spread("ipam.bytes_per_lease", "B", "BytesPerLease", "B/lease", 1, "heap, 65,000 leases"),

@@ -33,6 +33,7 @@ type Run struct {
 	Package string // as go test takes it: ./ipam-driver/pool
 	Bench   string // regular expression
 	Time    string // -benchtime: 1s, 500x
+	Tags    string // -tags
 }
 
 // Go runs the benchmarks. Their temporary files lie below the checkout's build folder, on the same disk as the
@@ -46,7 +47,7 @@ func (r Run) Go(ctx context.Context) ([]Line, error) {
 		return nil, fmt.Errorf("benchmarks of %s: %w", r.Package, err)
 	}
 	defer os.RemoveAll(scratch) //nolint:errcheck // what stays is in build, which is not kept
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", r.Bench, "-benchtime", r.Time, "-count", "1", r.Package)
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", r.Bench, "-benchtime", r.Time, "-count", "1", "-tags", r.Tags, r.Package)
 	cmd.Dir = r.Root
 	cmd.Env = append(cmd.Environ(), "TMPDIR="+scratch)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

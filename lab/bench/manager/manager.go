@@ -20,6 +20,7 @@ type Settings struct {
 	Projects int    // beside orders, for the list
 	Lists    int    // asked for
 	Repeats  int    // of the Go benchmark
+	Changes  int    // made by hand, and told of
 }
 
 // LargestList is the longest list that the API gives at once.
@@ -27,7 +28,7 @@ const LargestList = 1000
 
 // Measure takes every figure. What could be measured is returned also when something failed.
 func Measure(ctx context.Context, p *orders.Project, set Settings) ([]figure.Figure, error) {
-	b := &bench{set: set}
+	b := &bench{set: set, project: p}
 	var figures []figure.Figure
 	var errs []error
 	for _, m := range []struct {
@@ -37,6 +38,8 @@ func Measure(ctx context.Context, p *orders.Project, set Settings) ([]figure.Fig
 		{"transactions of the store alone", b.store},
 		{"orders on the lab", func(ctx context.Context) ([]figure.Figure, error) { return nil, b.connect(ctx, p) }},
 		{fmt.Sprintf("%d plans", set.Plans), b.plans},
+		{"the dashboard's first page", b.pages},
+		{fmt.Sprintf("%d changes by hand", 3*set.Changes), b.events},
 		{fmt.Sprintf("a list of %d projects", set.Projects), b.lists},
 	} {
 		if ctx.Err() != nil {
@@ -54,6 +57,7 @@ func Measure(ctx context.Context, p *orders.Project, set Settings) ([]figure.Fig
 
 type bench struct {
 	set     Settings
+	project *orders.Project
 	api     api
 	release string // one that production does not run
 }

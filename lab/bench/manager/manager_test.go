@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -59,6 +60,15 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, `{"empty":%v}`, r.URL.Query().Get("release") == "r-1")
 	case name == "orders":
 		_, _ = w.Write([]byte(`{"environments":[{"name":"test","release":"r-2"},{"name":"production","release":"r-1"}]}`))
+	case r.URL.Path == "/":
+		_, _ = w.Write([]byte(`<link href="/assets/a.css"><script src="/assets/b.js"></script><img src="/assets/b.js">orders`))
+	case strings.HasPrefix(r.URL.Path, "/assets/"):
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		_, _ = z.Write([]byte(strings.Repeat("a", 10_000)))
+		_ = z.Close()
+	case strings.HasPrefix(r.URL.Path, "/api/v1/events"):
+		_, _ = w.Write([]byte("retry: 1000\n\nevent: rollout.step\ndata: {}\n\nevent: environment.changed\ndata: {}\n\n"))
 	default:
 		_ = json.NewEncoder(w).Encode(map[string]any{"items": d.kept})
 	}
@@ -110,9 +120,37 @@ func TestListsLeaveNoProject(t *testing.T) {
 	}
 }
 
+func TestTheFirstPageIsWeighedWithItsAssets(t *testing.T) {
+	got, err := behind(t, &door{}).pages(t.Context())
+	if err != nil || len(got) != 2 || got[0].Name != "manager.page_ms" || got[0].Runs != 2 || got[1].Name != "manager.page_kb" {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	if kb := got[1].Ours; kb < 0.1 || kb > 1 { // two assets of 10 kB each, compressed
+		t.Errorf("%g kB", kb)
+	}
+}
+
+func TestAnEventIsTheManagersOwn(t *testing.T) {
+	b := behind(t, &door{})
+	told, err := b.follow(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.close()
+	if _, more := <-told.changed; !more {
+		t.Error("no event")
+	}
+	if _, more := <-told.changed; more {
+		t.Error("a step of a rollout was counted")
+	}
+	if _, err := told.after(func() error { return nil }); err == nil || !strings.Contains(err.Error(), "ended") {
+		t.Errorf("a stream that has ended: %v", err)
+	}
+}
+
 func TestWithoutOrdersThereIsNoFigure(t *testing.T) {
 	b := &bench{}
-	for name, take := range map[string]func(context.Context) ([]figure.Figure, error){"plans": b.plans, "lists": b.lists} {
+	for name, take := range map[string]func(context.Context) ([]figure.Figure, error){"plans": b.plans, "lists": b.lists, "pages": b.pages, "events": b.events} {
 		if got, err := take(t.Context()); err == nil || len(got) != 0 {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}

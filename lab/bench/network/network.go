@@ -15,6 +15,7 @@ import (
 
 // Settings are how much to measure.
 type Settings struct {
+	Root       string // the checkout, of which the driver's own benchmark is run
 	Rounds     int    // of each path, on one CPU and on two
 	Chunk      int    // MiB a piece
 	Pings      int    // round trips a piece
@@ -59,7 +60,7 @@ func Measure(ctx context.Context, s *site.Site, set Settings) ([]figure.Figure, 
 		what string
 		take func(context.Context) ([]figure.Figure, error)
 	}{
-		{"paths", b.paths}, {"task starts", b.starts}, {"routes that come and go", b.changes},
+		{"paths", b.paths}, {"fast paths", b.fastPaths}, {"task starts", b.starts}, {"routes that come and go", b.changes},
 		{"a power loss", b.powerLoss}, // the last: a node is lost by it
 	} {
 		if ctx.Err() != nil {

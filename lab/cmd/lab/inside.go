@@ -88,7 +88,7 @@ func (c *cli) part() *cobra.Command {
 func (c *cli) relay() *cobra.Command {
 	stop := false
 	cmd := &cobra.Command{Use: "relay PORT [TARGET]", Short: "carry a port of 127.0.0.1 to an address in the LAN, until down", Args: cobra.ArbitraryArgs,
-		Example: "  lab relay 5000 router:5000\n  lab relay --stop 5000",
+		Example: "  lab relay 5000 router:5000\n  lab relay 2400 loopback:2400    # of whichever node listens there\n  lab relay --stop 5000",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			want := 2
 			if stop {
