@@ -81,10 +81,11 @@ func (l *Lab) settings() ([]string, error) {
 }
 
 // pluginSettings tells rolling/net of the router, rolling/log of the part kafka and rolling/metrics of the part graphite,
-// whether or not they are on.
+// whether or not they are on. BFD is slow: the whole Swarm and its router share two processors, and a router that is kept
+// waiting for half a second would drop all its sessions at once.
 func pluginSettings() []string {
 	return []string{
-		"ROLLING_SET_NET=ROLLING_ROUTERS=" + routerAddr.String() + "+bfd",
+		"ROLLING_SET_NET=ROLLING_ROUTERS=" + routerAddr.String() + "+bfd ROLLING_BFD=500ms",
 		"ROLLING_SET_LOG=ROLLING_KAFKA_BROKERS=" + parts.KafkaAddress(parts.Site{Router: routerAddr}) + " ROLLING_CLUSTER=" + MetricsCluster,
 		fmt.Sprintf("ROLLING_SET_METRICS=ROLLING_GRAPHITE=%s ROLLING_INTERVAL=%s ROLLING_CLUSTER=%s ROLLING_METRICS_LISTEN=:%d",
 			parts.GraphiteAddress(parts.Site{Router: routerAddr}), parts.GraphiteStep, MetricsCluster, contract.MetricsPort),
