@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/docker/go-plugins-helpers/ipam"
 
@@ -131,14 +132,20 @@ func (d *Driver) RequestAddress(r *ipam.RequestAddressRequest) (*ipam.RequestAdd
 	}
 	key, gateway := pool.Key(r.PoolID), r.Options[addressType] == gatewayType
 	var got netip.Prefix
-	kept, err := d.decide(func(b *pool.Book) (c pool.Change, err error) {
+	take := func(b *pool.Book) (c pool.Change, err error) {
 		if gateway {
 			got, c, err = b.RequestGateway(d.parts.Clock(), key, named)
 		} else {
 			got, c, err = b.RequestAddress(d.parts.Clock(), key, named)
 		}
 		return c, err
-	})
+	}
+	deadline := time.Now().Add(decideWithin)
+	kept, err := d.decideBy(deadline, take)
+	var full *pool.FullError
+	if errors.As(err, &full) && full.Lost > 0 && d.lookNow() {
+		kept, err = d.decideBy(deadline, take)
+	}
 	if err != nil {
 		return nil, err
 	}

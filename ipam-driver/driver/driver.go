@@ -63,6 +63,7 @@ type Driver struct {
 	parts   Parts
 	started time.Time
 	wake    chan struct{} // something happened that a view would tell more about
+	urgent  chan struct{} // a call waits for a view
 	ready   chan struct{} // closed once the ledger is open
 	opened  Opened        // set before ready is closed, not changed after
 
@@ -77,7 +78,9 @@ type Driver struct {
 	introduced bool       // an engine introduced itself before the ledger was open
 	sight      Sight
 	settled    reading
-	unkept     uint64 // decisions that were told before they were safe
+	looked     chan struct{} // closed when the next view has come, or failed
+	lastLook   time.Time     // when the last one began
+	unkept     uint64        // decisions that were told before they were safe
 	lastUnkept string
 	stats      *stats
 	strangeV6  atomic.Uint64
@@ -94,7 +97,7 @@ type Sight struct {
 
 // New answers nothing yet.
 func New(p Parts) *Driver {
-	return &Driver{parts: p, started: p.Clock(), wake: make(chan struct{}, 1), ready: make(chan struct{}), stats: newStats()}
+	return &Driver{parts: p, started: p.Clock(), wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1), looked: make(chan struct{}), ready: make(chan struct{}), stats: newStats()}
 }
 
 // errLate says that the disk is slower than the engine may be kept waiting.
@@ -129,7 +132,10 @@ func (d *Driver) why() error {
 // decide takes a decision and waits until it is safe. kept is nil then; a decision that is not safe yet stays in memory
 // and goes to disk with the next one, so the caller chooses whether it may be told.
 func (d *Driver) decide(take func(*pool.Book) (pool.Change, error)) (kept, err error) {
-	deadline := time.Now().Add(decideWithin)
+	return d.decideBy(time.Now().Add(decideWithin), take)
+}
+
+func (d *Driver) decideBy(deadline time.Time, take func(*pool.Book) (pool.Change, error)) (kept, err error) {
 	if err := d.begun(deadline); err != nil {
 		return nil, err
 	}

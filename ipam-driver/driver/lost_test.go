@@ -126,3 +126,28 @@ func TestALossStaysSaidWhileTheEngineCannotBeAsked(t *testing.T) {
 		t.Errorf("the next question comes after %s", p)
 	}
 }
+
+// Swarm asks again for the address of a task that waits as soon as one is released, and then not for 5 minutes. When a lost
+// node comes back, that moment is before any view could tell.
+func TestAFullPoolServesTheTaskThatWaitedWhenALostNodeIsBack(t *testing.T) {
+	r := newRig(t)
+	key := r.pool(globalSpace, "10.1.0.0/32", map[string]string{"rolling.quarantine": "0s"})
+	r.gets(key, "", "10.1.0.0/32")
+	ready := func(is bool) {
+		r.eyes.set(func(e *fakeEyes) {
+			e.leads = true
+			e.view = pool.View{Nodes: map[string]pool.Node{"id1": {Name: "n1", Ready: is}}, Networks: []pool.Network{{Key: pool.Key(key)}},
+				Holdings: []pool.Holding{{Key: pool.Key(key), Addr: netip.MustParseAddr("10.1.0.0"), Owner: pool.Owner{Kind: "task", Node: "id1"}}}}
+		})
+	}
+	ready(false)
+	r.driver.look(context.Background())
+	r.pass(time.Minute)
+	r.driver.notes.Lock()
+	r.driver.lastLook = time.Now().Add(-time.Minute)
+	r.driver.notes.Unlock()
+	r.release(key, "10.1.0.0")
+	ready(true)
+	r.eyes.set(func(e *fakeEyes) { e.view.Holdings = nil })
+	r.gets(key, "", "10.1.0.0/32")
+}

@@ -33,12 +33,14 @@ func (d *Driver) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-d.urgent:
 		case <-d.wake:
 			next := max(soon, 2*soon+patience*took-time.Since(last))
 			timer.Reset(next)
 			select {
 			case <-ctx.Done():
 				return
+			case <-d.urgent:
 			case <-timer.C:
 			}
 		case <-timer.C:
@@ -69,6 +71,10 @@ func (d *Driver) seen() Sight {
 // look brings the book one round of views, and tidies it.
 func (d *Driver) look(ctx context.Context) {
 	begun := time.Now()
+	d.notes.Lock()
+	d.lastLook = begun
+	d.notes.Unlock()
+	defer d.tellLooked()
 	asked, leads, err := d.ask(ctx)
 	if ctx.Err() != nil {
 		return
@@ -95,6 +101,44 @@ func (d *Driver) look(ctx context.Context) {
 	}
 	d.readSettled(ctx)
 	d.settle("tidying", func(b *pool.Book) pool.Change { return b.Tidy(d.parts.Clock()) })
+}
+
+func (d *Driver) tellLooked() {
+	d.notes.Lock()
+	defer d.notes.Unlock()
+	close(d.looked)
+	d.looked = make(chan struct{})
+}
+
+const (
+	// lookAgainAfter keeps a full pool's calls from asking the Swarm one by one.
+	lookAgainAfter = time.Second
+	// lookNowWithin leaves time to decide once more.
+	lookNowWithin = time.Second
+)
+
+// lookNow has the Swarm asked at once, and waits for the view, for a moment. It is the one thing that a call may wait for:
+// Swarm tries a task's address again when another is released, which is when a lost node is just back, and then not
+// for 5 minutes. What is asked takes no lock that Swarm's allocator holds; should it do so one day, a second is lost.
+func (d *Driver) lookNow() bool {
+	d.notes.Lock()
+	looked, fresh := d.looked, time.Since(d.lastLook) < lookAgainAfter
+	d.notes.Unlock()
+	if d.parts.Eyes == nil || fresh {
+		return false
+	}
+	select {
+	case d.urgent <- struct{}{}:
+	default:
+	}
+	timer := time.NewTimer(lookNowWithin)
+	defer timer.Stop()
+	select {
+	case <-looked:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // ask puts the questions that the book has an interest in. Who leads is always asked: only the leader gives addresses of

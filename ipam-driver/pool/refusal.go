@@ -17,7 +17,10 @@ func (e *RefusedError) Error() string {
 }
 
 // FullError says that a share has no address left. Why says how many are used for what, and what to do.
-type FullError struct{ Pool, Why string }
+type FullError struct {
+	Pool, Why string
+	Lost      int // of its addresses wait for a lost node: it may be back by now
+}
 
 func (e *FullError) Error() string { return e.Pool + ": no available addresses: " + e.Why }
 
@@ -71,7 +74,7 @@ func (b *Book) full(s *share, now int64) error {
 	u := b.usage(s, now)
 	var why []string
 	if s.Quota > 0 && u.Leased >= s.Quota {
-		return &FullError{s.terms.String(), fmt.Sprintf("%d of quota %d leased: raise the quota or stop something", u.Leased, s.Quota)}
+		return &FullError{Pool: s.terms.String(), Why: fmt.Sprintf("%d of quota %d leased: raise the quota or stop something", u.Leased, s.Quota)}
 	}
 	if s.Block != 0 {
 		size := 1 << (32 - s.Block)
@@ -90,5 +93,5 @@ func (b *Book) full(s *share, now int64) error {
 	if u.Lost > 0 {
 		why = append(why, fmt.Sprintf("%d of them wait for a lost node", u.Lost))
 	}
-	return &FullError{s.terms.String(), strings.Join(why, ", ") + ": use a wider subnet or range, or remove a network"}
+	return &FullError{s.terms.String(), strings.Join(why, ", ") + ": use a wider subnet or range, or remove a network", u.Lost}
 }

@@ -48,46 +48,51 @@ func (e *Engine) stream(ctx context.Context, since uint64, only RolloutID) <-cha
 	out := make(chan Event)
 	go func() {
 		defer close(out)
-		var noted uint64 // the last change of an environment that was told
-		after := e.now().Add(-recent)
-		if only == "" {
-			defer e.changes.listen()()
-		}
-		for {
-			news := e.bell.wait()
-			read, over, err := e.read(since, only)
-			if err != nil {
-				e.options.Log.Error("events cannot be read", "err", err)
-				return
-			}
-			for _, v := range read {
-				since = v.Seq
-				if (only == "" || v.Rollout == only) && !give(ctx, out, viewOfEvent(v)) {
-					return
-				}
-			}
-			if len(read) == atOnce {
-				continue
-			}
-			if over {
-				return
-			}
-			if only == "" {
-				var places []place
-				places, noted = e.changes.since(noted, after)
-				after = time.Time{}
-				if !e.tell(ctx, out, places, since) {
-					return
-				}
-			}
-			select {
-			case <-news:
-			case <-ctx.Done():
-				return
-			}
-		}
+		e.feed(ctx, out, since, only)
 	}()
 	return out
+}
+
+// feed gives what the store has, then what changed in the Swarm, and waits for more of both.
+func (e *Engine) feed(ctx context.Context, out chan<- Event, since uint64, only RolloutID) {
+	var noted uint64 // the last change of an environment that was told
+	after := e.now().Add(-recent)
+	if only == "" {
+		defer e.changes.listen()()
+	}
+	for {
+		news := e.bell.wait()
+		read, over, err := e.read(since, only)
+		if err != nil {
+			e.options.Log.Error("events cannot be read", "err", err)
+			return
+		}
+		for _, v := range read {
+			since = v.Seq
+			if (only == "" || v.Rollout == only) && !give(ctx, out, viewOfEvent(v)) {
+				return
+			}
+		}
+		if len(read) == atOnce {
+			continue
+		}
+		if over {
+			return
+		}
+		if only == "" {
+			var places []place
+			places, noted = e.changes.since(noted, after)
+			after = time.Time{}
+			if !e.tell(ctx, out, places, since) {
+				return
+			}
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // tell gives an event for each environment that has changed.
