@@ -25,6 +25,7 @@ import (
 	exposition "github.com/rolling-swarm/rolling/exporter/prometheus"
 	"github.com/rolling-swarm/rolling/exporter/sample"
 	"github.com/rolling-swarm/rolling/exporter/state"
+	"github.com/rolling-swarm/rolling/internal/socket"
 )
 
 const usage = 64
@@ -56,7 +57,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
-	l, err := driver.Listen(c.Socket)
+	l, err := socket.Listen(c.Socket)
 	if err != nil {
 		return err
 	}
@@ -92,7 +93,7 @@ func run(ctx context.Context) error {
 func status(ctx context.Context, c Config, d *driver.Driver, log *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	mux := d.Status()
-	l, err := driver.Listen(c.StatusSocket())
+	l, err := socket.Listen(c.StatusSocket())
 	if err != nil {
 		log.Error("no status page", "cause", err)
 	} else {

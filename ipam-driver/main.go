@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rolling-swarm/rolling/internal/socket"
 	"github.com/rolling-swarm/rolling/ipam-driver/driver"
 	"github.com/rolling-swarm/rolling/ipam-driver/ledger"
 	"github.com/rolling-swarm/rolling/ipam-driver/pool"
@@ -38,7 +39,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
-	l, err := driver.Listen(c.Socket)
+	l, err := socket.Listen(c.Socket)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func run(ctx context.Context) error {
 // status serves the plugin's own pages. Addresses are given without them too, so their trouble is only said.
 func status(ctx context.Context, c Config, d *driver.Driver, log *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
-	l, err := driver.Listen(c.StatusSocket())
+	l, err := socket.Listen(c.StatusSocket())
 	if err != nil {
 		log.Error("no status page", "cause", err)
 	} else {

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rolling-swarm/rolling/internal/socket"
 	"github.com/rolling-swarm/rolling/logdriver/carrier"
 	"github.com/rolling-swarm/rolling/logdriver/driver"
 	"github.com/rolling-swarm/rolling/logdriver/kafka"
@@ -44,7 +45,7 @@ func command(ctx context.Context) error {
 
 // run listens first: the engine dials the socket half a second after the start, and disables a plugin that is not there.
 func run(ctx context.Context, c Config, log *slog.Logger) error {
-	l, err := driver.Listen(c.Socket)
+	l, err := socket.Listen(c.Socket)
 	if err != nil {
 		return err
 	}
@@ -100,7 +101,7 @@ func assemble(c Config, log *slog.Logger) (*plugin, error) {
 func (p *plugin) status(ctx context.Context) error {
 	pages := p.door.Status(p.look, p.carrier.Stats.Latency)
 	group, ctx := errgroup.WithContext(ctx)
-	l, err := driver.Listen(p.config.StatusSocket())
+	l, err := socket.Listen(p.config.StatusSocket())
 	if err != nil {
 		p.log.Error("no status page", "cause", err)
 	} else {

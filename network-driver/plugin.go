@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rolling-swarm/rolling/internal/socket"
 	"github.com/rolling-swarm/rolling/network-driver/bgp"
 	"github.com/rolling-swarm/rolling/network-driver/driver"
 	"github.com/rolling-swarm/rolling/network-driver/fabric"
@@ -38,7 +39,7 @@ const (
 
 // run listens before all else: the engine dials 0.5, 3.5, 6.5 and 9.5 s after the start, and then disables the plugin.
 func run(ctx context.Context, c Config, log *slog.Logger) error {
-	calls, err := driver.Listen(c.Socket)
+	calls, err := socket.Listen(c.Socket)
 	if err != nil {
 		return err
 	}
@@ -176,16 +177,16 @@ func serveStatus(ctx context.Context, c Config, n *node.Node, speaker *deferred,
 	look := func(ctx context.Context) (driver.Picture, error) { return picture(ctx, n, speaker, prober) }
 	pages := driver.Status(look)
 	driver.Drain(pages, func(drained bool) error { return c.drain(speaker, drained) })
-	socket, err := driver.Listen(filepath.Join(c.State, "net.sock"))
+	l, err := socket.Listen(filepath.Join(c.State, "net.sock"))
 	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return driver.Serve(ctx, socket, pages) })
+	group.Go(func() error { return driver.Serve(ctx, l, pages) })
 	if c.MetricsAddress != "" {
 		tcp, err := net.Listen("tcp", c.MetricsAddress)
 		if err != nil {
-			return errors.Join(fmt.Errorf("ROLLING_METRICS_LISTEN: %w", err), socket.Close())
+			return errors.Join(fmt.Errorf("ROLLING_METRICS_LISTEN: %w", err), l.Close())
 		}
 		group.Go(func() error { return driver.Serve(ctx, tcp, driver.Status(look)) })
 	}

@@ -239,7 +239,7 @@ func (l *Line) serve(ctx context.Context, conn *tls.Conn, hello wire.Hello) erro
 	go func() { ended <- server.Serve(session) }()
 	defer func() {
 		_ = conn.NetConn().Close() // else TLS would wait for a peer that is silent
-		_ = server.Close()
+		_ = server.Close()         // the line has ended, whatever these say
 		_ = session.Close()
 	}()
 	select {

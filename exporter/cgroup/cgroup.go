@@ -226,7 +226,7 @@ func (g *Group) Close() {
 		_ = unix.Close(f.fd) // only read
 	}
 	if g.process >= 0 {
-		_ = unix.Close(g.process)
+		_ = unix.Close(g.process) // a folder, only looked into
 	}
 	g.files, g.process = nil, -1
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/rolling-swarm/rolling/exporter/sample"
 )
 
-// number reads the digits that a text begins with. false: there are none, or too many.
+// number reads the digits that a text begins with. false: there are none, or too many; n is 0 then, which is what callers
+// take for a file that the kernel left empty.
 func number(text []byte) (n uint64, ok bool) {
 	for i, c := range text {
 		if c < '0' || c > '9' {

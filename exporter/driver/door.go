@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/docker/go-plugins-helpers/sdk"
@@ -35,27 +33,6 @@ func (d *Driver) Mux() *http.ServeMux {
 		sdk.EncodeResponse(w, map[string]string{"Err": r.URL.Path + " is not a call of the metrics collector protocol"}, true)
 	})
 	return mux
-}
-
-// Listen makes the socket, over one that an earlier process left.
-func Listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("socket %s: %w", path, err)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("socket %s: remove the old one: %w", path, err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("socket %s: %w", path, err)
-	}
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // by then the path may be a successor's
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("socket %s: %w", path, err), l.Close())
-	}
-	return l, nil
 }
 
 // Serve answers until the context ends.

@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/docker/go-plugins-helpers/ipam"
@@ -91,27 +89,6 @@ func decode(body io.Reader, into any) error {
 		return fmt.Errorf("the request is larger than %d bytes: send less", large.Limit)
 	}
 	return fmt.Errorf("the request is not the JSON that the protocol names: %w", err)
-}
-
-// Listen makes the socket, over one that an earlier process left.
-func Listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("socket %s: %w", path, err)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("socket %s: remove the old one: %w", path, err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("socket %s: %w", path, err)
-	}
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // by then the path may be a successor's
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("socket %s: %w", path, err), l.Close())
-	}
-	return l, nil
 }
 
 // Serve answers until the context ends.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rolling-swarm/rolling/internal/allotment"
+	"github.com/rolling-swarm/rolling/internal/socket"
 	"github.com/rolling-swarm/rolling/ipam-driver/ledger"
 	"github.com/rolling-swarm/rolling/ipam-driver/pool"
 )
@@ -115,7 +116,7 @@ func newRig(t *testing.T, change ...func(*Parts)) *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	for path, mux := range map[string]http.Handler{"p": r.driver.Mux(), "s": r.driver.Desk()} {
-		l, err := Listen(filepath.Join(folder, path, "ipam.sock"))
+		l, err := socket.Listen(filepath.Join(folder, path, "ipam.sock"))
 		if err != nil {
 			t.Fatal(err)
 		}

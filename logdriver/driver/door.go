@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -179,27 +178,6 @@ func (d *Driver) read(w http.ResponseWriter, r *http.Request) {
 	if err != nil && r.Context().Err() == nil {
 		d.log.Warn("docker logs broke off", "container", req.Info.ContainerID, "cause", err)
 	}
-}
-
-// Listen makes the socket, over one that an earlier process left.
-func Listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("socket %s: %w", path, err)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("socket %s: remove the old one: %w", path, err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("socket %s: %w", path, err)
-	}
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // by then the path may be a successor's
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("socket %s: %w", path, err), l.Close())
-	}
-	return l, nil
 }
 
 // Serve answers until the context ends. The bound on a request's body is set in decode: a server's own would cut off

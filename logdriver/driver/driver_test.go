@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolling-swarm/rolling/internal/socket"
 	"github.com/rolling-swarm/rolling/logdriver/carrier"
 	"github.com/rolling-swarm/rolling/logdriver/route"
 )
@@ -100,8 +101,8 @@ func TestARequestWithoutEndIsCutOff(t *testing.T) {
 
 // TestAFollowerIsServedLongerThanARequestMayTake: a server's bound on reading would end it.
 func TestAFollowerIsServedLongerThanARequestMayTake(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "s")
-	l, err := Listen(socket)
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := socket.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func TestAFollowerIsServedLongerThanARequestMayTake(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- Serve(ctx, l, New(b, slog.New(slog.DiscardHandler)).Mux()) }()
 	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
+		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}}}
 	resp, err := client.Post("http://x/LogDriver.ReadLogs", "", strings.NewReader(`{"Info":{"ContainerID":"abc"},"Config":{"Tail":-1,"Follow":true}}`))
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolling-swarm/rolling/internal/socket"
 	"github.com/rolling-swarm/rolling/network-driver/driver"
 	"github.com/rolling-swarm/rolling/network-driver/fabric"
 	"github.com/rolling-swarm/rolling/network-driver/kernel/kerneltest"
@@ -49,8 +50,8 @@ func newPlugin(t *testing.T) *plugin {
 	p := &plugin{t: t, kernel: kerneltest.NewFake()}
 	log := slog.New(slog.DiscardHandler)
 	p.node = node.New(node.Parts{Wires: p.kernel.Wires(), Gate: p.kernel.Gate(), Roads: p.kernel.Roads(), Fast: p.kernel.Fast(), Announcer: mute{}, Log: log, Now: time.Now})
-	socket := filepath.Join(folder, "s", "net.sock")
-	l, err := driver.Listen(socket)
+	path := filepath.Join(folder, "s", "net.sock")
+	l, err := socket.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func newPlugin(t *testing.T) *plugin {
 		t.Fatal(err)
 	}
 	p.http = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
+		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}}}
 	t.Cleanup(p.http.CloseIdleConnections)
 	return p
@@ -251,7 +252,7 @@ func TestAKernelThatHangsIsAnsweredForWithinTwoSeconds(t *testing.T) {
 func TestTheSocketIsForRootAndReplacesAnOldOne(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "deep", "net.sock")
 	for range 2 {
-		l, err := driver.Listen(path)
+		l, err := socket.Listen(path)
 		if err != nil {
 			t.Fatal(err)
 		}

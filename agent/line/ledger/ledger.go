@@ -91,7 +91,7 @@ func (p *Plugin) ask(ctx context.Context, method, path string) (*http.Response, 
 	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 	why := errors.New(strings.TrimSpace(string(text)))
-	_ = resp.Body.Close()
+	_ = resp.Body.Close() // what it said has been read
 	if resp.StatusCode == http.StatusConflict {
 		return nil, fmt.Errorf("%w: %w", wire.ErrRefused, why)
 	}

@@ -33,7 +33,7 @@ func routes(config Config, log *slog.Logger) http.Handler {
 			problem(w, http.StatusServiceUnavailable, "SICK is set")
 			return
 		}
-		_, _ = io.WriteString(w, "ok\n")
+		_, _ = io.WriteString(w, "ok\n") // who asked has gone
 	})
 	mux.HandleFunc("GET /peer", func(w http.ResponseWriter, r *http.Request) { peer(w, r, config.PeerTimeout) })
 	return logged(mux, log)
