@@ -21,12 +21,13 @@ const (
 
 // protect lets in only single addresses (inside the pools, where pools are set) and nothing at all from routers. It
 // sends every route out with the node as its next hop, also to a router of another AS; routers get single addresses and
-// whole pools, nodes only single addresses.
+// whole pools, nodes only single addresses, and reflectors only those that are here.
 func (r *run) protect(ctx context.Context) error {
 	request := &api.SetPoliciesRequest{
 		DefinedSets: []*api.DefinedSet{
 			{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: hostSet, Prefixes: prefixes(r.settings.Pools, 32, 32)},
 			{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: poolSet, Prefixes: prefixes(r.settings.Pools, shortestPool, 31)},
+			neighbours(reflectorSet, r.reflectors),
 			{DefinedType: api.DefinedType_DEFINED_TYPE_LARGE_COMMUNITY, Name: wholeSet, List: []string{fmt.Sprintf("^%d:%d:[0-9]+$", r.settings.ASN, fabric.Aggregated(0, 0).B)}},
 		},
 	}
@@ -35,15 +36,15 @@ func (r *run) protect(ctx context.Context) error {
 	if len(r.settings.Routers) > 0 {
 		var all []string
 		for _, o := range r.settings.Routers {
-			name, list := o.Address.String(), []string{netip.PrefixFrom(o.Address, o.Address.BitLen()).String()}
-			all = append(all, list...)
-			request.DefinedSets = append(request.DefinedSets, &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_NEIGHBOR, Name: name, List: list})
+			all = append(all, host(o.Address))
+			request.DefinedSets = append(request.DefinedSets, neighbours(o.Address.String(), []string{host(o.Address)}))
 			out = append(out, toRouter(o)...)
 		}
-		request.DefinedSets = append(request.DefinedSets, &api.DefinedSet{DefinedType: api.DefinedType_DEFINED_TYPE_NEIGHBOR, Name: routerSet, List: all})
+		request.DefinedSets = append(request.DefinedSets, neighbours(routerSet, all))
 		in = append(in, statement("router-in", &api.Conditions{NeighborSet: among(routerSet)}, api.RouteAction_ROUTE_ACTION_REJECT))
 	}
 	in = append(in, statement("host-in", &api.Conditions{PrefixSet: among(hostSet)}, api.RouteAction_ROUTE_ACTION_ACCEPT))
+	out = append(out, toReflectors()...)
 	out = append(out, statement("host-out", &api.Conditions{PrefixSet: among(hostSet)}, api.RouteAction_ROUTE_ACTION_ACCEPT))
 	request.Policies = []*api.Policy{{Name: "in", Statements: in}, {Name: "out", Statements: out}}
 	if err := r.server.SetPolicies(ctx, request); err != nil {

@@ -121,3 +121,51 @@ func BenchmarkReflector(b *testing.B) {
 		})
 	}
 }
+
+func TestReflectorsDoNotKeepADeadNodesRoutesAliveForEachOther(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		order []int // in which they meet
+	}{
+		{"the reflectors met each other first", []int{1, 2, 3}},
+		{"the node was there before the second reflector", []int{1, 3, 2}},
+		{"the node was there first", []int{3, 2, 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			port := freePort(t)
+			all, members := map[int]*voice{}, map[int]topology.Membership{
+				1: {Self: loop(1), Manager: true, Managers: []netip.Addr{loop(2)}, Nodes: []netip.Addr{loop(2), loop(3)}},
+				2: {Self: loop(2), Manager: true, Managers: []netip.Addr{loop(1)}, Nodes: []netip.Addr{loop(1), loop(3)}},
+				3: {Self: loop(3), Managers: []netip.Addr{loop(1), loop(2)}},
+			}
+			for k, i := range c.order {
+				all[i] = speak(t, loop(i), port, nil)
+				all[i].speaker.Announce(own(i, 3))
+				all[i].speaker.Meet(loop(i), topology.Neighbours(members[i], nil, testASN, port))
+				eventually(t, 20*time.Second, func() error {
+					for _, j := range c.order[:k+1] {
+						if got := all[j].held(); got != 3*k {
+							return fmt.Errorf("%d of %d have met, and %s holds %d", k+1, len(c.order), loop(j), got)
+						}
+					}
+					return nil
+				})
+			}
+			all[3].stop()
+			for _, i := range []int{1, 2} {
+				m := members[i]
+				m.Nodes = m.Nodes[:1]
+				all[i].speaker.Meet(loop(i), topology.Neighbours(m, nil, testASN, port))
+			}
+			eventually(t, 10*time.Second, func() error {
+				for _, i := range []int{1, 2} {
+					if got := all[i].held(); got != 3 {
+						return fmt.Errorf("%s holds %d routes", loop(i), got)
+					}
+				}
+				return nil
+			})
+		})
+	}
+}

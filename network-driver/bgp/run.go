@@ -29,7 +29,8 @@ type run struct {
 	begun    time.Time
 	unwatch  context.CancelFunc
 
-	deadlines *deadlines
+	deadlines  *deadlines
+	reflectors []string // told only what is here; the speaker's loop alone uses it
 
 	mu         sync.Mutex // guards all below; only the speaker's loop writes neighbours, own, border and drained
 	neighbours map[netip.Addr]topology.Neighbour
@@ -68,6 +69,7 @@ func start(ctx context.Context, s Settings, self netip.Addr, log *slog.Logger, t
 		server:     server.NewBgpServer(server.LoggerOption(slog.New(quiet{log.Handler(), level}), level)),
 		neighbours: map[netip.Addr]topology.Neighbour{}, own: map[netip.Prefix]saying{}, seen: map[netip.Addr]*seen{},
 		held: map[netip.Prefix]netip.Addr{}, pools: map[netip.Prefix]netip.Prefix{}, lull: newLull(),
+		reflectors: []string{host(self)}, // never empty: gobgp takes an empty set for everybody
 	}
 	r.deadlines = newDeadlines(r.begun, s.Restarting)
 	go r.server.Serve()
@@ -128,6 +130,7 @@ func (r *run) follow(ctx context.Context, want wish) error {
 			problems = append(problems, r.drop(ctx, a))
 		}
 	}
+	problems = append(problems, r.reflects(ctx, want))
 	for _, n := range want.neighbours {
 		// A neighbour whose role changed keeps its session: to whom it reflects is settled when it is made, works either
 		// way, and a new session would cost the routes of a node that was merely promoted.
