@@ -151,7 +151,7 @@ func openLine(c Config, plugins *upkeep.Upkeep, log *slog.Logger) (*line.Line, e
 	}
 	return line.New(c.Line, secret, line.Parts{
 		Engine: engine, Fabric: fabric.New(filepath.Join(c.State, "net", "net.sock")), Meter: meter.New(filepath.Join(c.State, "metrics", "metrics.sock")),
-		Ledger: ledger.New(filepath.Join(c.State, "ipam", "ipam.sock")),
+		Ledger: ledger.New(filepath.Join(c.State, "ipam", "ipam.sock"), filepath.Join(c.State, "net", "net.sock")),
 		Health: func() []string { return plugins.State().Problems() }, Version: version, Log: log,
 	})
 }

@@ -123,6 +123,10 @@ func nameNodes(ctx context.Context, c *client.Client, tasks []Task) error {
 	return nil
 }
 
+// lookEvery is how often a service's tasks are looked at: what is measured are Swarm's own timestamps, and to look costs
+// the processors that the tasks start on.
+const lookEvery = time.Second
+
 // Running waits until want tasks of the service run.
 func (s *Site) Running(ctx context.Context, service string, want int, within time.Duration) (tasks []Task, created time.Time, err error) {
 	err = s.Lab.Eventually(ctx, within, fmt.Sprintf("%d tasks of %s running", want, service), func() error {
@@ -136,11 +140,18 @@ func (s *Site) Running(ctx context.Context, service string, want int, within tim
 				running++
 			}
 		}
-		if running != want || len(tasks) != want {
-			return fmt.Errorf("%d run of %d%s", running, len(tasks), s.trouble(ctx, service))
+		if running == want && len(tasks) == want {
+			return nil
 		}
-		return nil
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(lookEvery, time.Duration(want)*10*time.Millisecond)): // one task's start is waited for by other figures
+		}
+		return fmt.Errorf("%d run of %d", running, len(tasks))
 	})
+	if err != nil {
+		err = fmt.Errorf("%w%s", err, s.trouble(context.WithoutCancel(ctx), service))
+	}
 	return tasks, created, err
 }
 
