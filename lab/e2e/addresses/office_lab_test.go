@@ -315,7 +315,7 @@ networks:
 func (o *office) deploy(stack string) {
 	o.Helper()
 	o.eventually(time.Minute, "stack "+stack+" is deployed", func() error {
-		cmd := o.lab.Command(o.Context(), o.leader(), "docker", "stack", "deploy", "--detach", "--resolve-image", "never", "-c", "-", stack)
+		cmd := o.lab.Command(o.Context(), o.leader(), "docker", "stack", "deploy", "--resolve-image", "never", "-c", "-", stack)
 		cmd.Stdin = strings.NewReader(fmt.Sprintf(stackFile, stack))
 		out, err := cmd.CombinedOutput()
 		if err != nil {
