@@ -268,6 +268,7 @@ func TestAddressesStayTrueThroughFaults(t *testing.T) {
 		name string
 		do   func(*office)
 	}{
+		{"a plugin refuses a network", (*office).pluginRefuses},
 		{"a plugin dies in mid-call", (*office).pluginDiesInMidCall},
 		{"a plugin is switched off and on", (*office).pluginIsSwitchedOff},
 		{"two stacks on one subnet, removed and deployed anew at once", (*office).twoStacksShareASubnet},
