@@ -159,7 +159,7 @@ func (o *office) leaderLosesPower() {
 		return err
 	})
 	o.scale("app", o.tasks)
-	o.settled()
+	o.runs("app", o.tasks, 2*time.Minute)
 	o.unique("while two nodes are away")
 	if err := errors.Join(o.lab.Start(o.Context(), lost), o.lab.Join(o.Context(), worker)); err != nil {
 		o.Fatal(err)
@@ -271,8 +271,8 @@ func TestAddressesStayTrueThroughFaults(t *testing.T) {
 		{"a plugin refuses a network", (*office).pluginRefuses},
 		{"a plugin dies in mid-call", (*office).pluginDiesInMidCall},
 		{"a plugin is switched off and on", (*office).pluginIsSwitchedOff},
-		{"two stacks on one subnet, removed and deployed anew at once", (*office).twoStacksShareASubnet},
 		{"an engine dies", (*office).engineDies},
+		{"two stacks on one subnet, removed and deployed anew at once", (*office).twoStacksShareASubnet},
 		{"the leader loses power in a rollout, a node is cut off, a pool is full", (*office).leaderLosesPower},
 		{"a node that runs is removed by force", (*office).nodeIsRemovedByForce},
 		{"the Swarm is made anew from one manager", func(o *office) { o.clusterIsMadeAnew() }},

@@ -51,6 +51,8 @@ func newOffice(t *testing.T, tasks, wave int) *office {
 	if err := errors.Join(l.LoadShell(ctx), l.StartPart(ctx, "bird")); err != nil {
 		t.Fatal(err)
 	}
+	// Usual are 5 s: what is waited for most here is that Swarm gives up a node, after three heartbeats or six.
+	o.docker("swarm", "update", "--dispatcher-heartbeat", "3s")
 	o.network("app", appSubnet)
 	o.serve("app", "app", tasks)
 	o.runs("app", tasks, 2*time.Minute)
@@ -202,34 +204,25 @@ func (o *office) ready(nodes int) {
 	})
 }
 
-// settled waits until an update of app has ended.
-func (o *office) settled() {
-	o.Helper()
-	o.eventually(4*time.Minute, "the update of app has ended", func() error {
-		return o.ask(func(ctx context.Context, c *client.Client) error {
-			got, err := c.ServiceInspect(ctx, "app", client.ServiceInspectOptions{})
-			if err != nil {
-				return err
-			}
-			switch s := got.Service.UpdateStatus; {
-			case s == nil:
-				return errors.New("it has not begun")
-			case s.State == swarm.UpdateStatePaused: // a task failed on the node that broke: Swarm asks whether to go on
-				o.docker("service", "update", "--detach", "--force", "app")
-				return errors.New("it was paused")
-			case s.State != swarm.UpdateStateCompleted:
-				return fmt.Errorf("it is %s", s.State)
-			}
-			return nil
-		})
-	})
-}
-
 // agree waits until engines, kernels, Swarm, the leader's ledger and the router say the same of every address.
 func (o *office) agree(when string, within time.Duration) proof.View {
 	o.Helper()
-	begun := time.Now()
-	v, err := o.world.Agree(o.Context(), within)
+	begun, last := time.Now(), ""
+	var v proof.View
+	err := o.lab.Eventually(o.Context(), within, "all say the same of addresses", func() (err error) {
+		if v, err = o.world.Observe(o.Context(), true); err != nil {
+			return err
+		}
+		said := strings.Join(proof.Disagreements(v), "; ")
+		if said == "" {
+			return nil
+		}
+		if said != last && time.Since(begun) > 2*time.Second {
+			o.Logf("%.1f s: %.400s", time.Since(begun).Seconds(), said)
+		}
+		last = said
+		return errors.New(said)
+	})
 	if err != nil {
 		o.Fatalf("%s: %v", when, err)
 	}

@@ -68,8 +68,7 @@ func (o *office) othersJoin(last string) {
 	}
 	o.world.Alone = ""
 	o.ready(3)
-	o.docker("service", "update", "--detach", "--force", "app")
-	o.settled()
+	o.rollout(o.tasks)
 	o.runs("app", o.tasks, 3*time.Minute)
 	o.agree("when the others have joined the Swarm that was made anew", 2*time.Minute)
 }
