@@ -213,7 +213,7 @@ func (e *Engine) CreateNetwork(ctx context.Context, o NewNetwork) (Network, []st
 	if o.DryRun {
 		return viewOfNetwork(plan.Network{Spec: spec}), warnings, nil
 	}
-	done, err := e.makeNetwork(ctx, spec)
+	done, err := e.makeNetwork(ctx, plan.CreateNetwork{Spec: spec})
 	var no *refused
 	switch {
 	case errors.Is(err, cluster.ErrConflict):

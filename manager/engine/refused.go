@@ -26,27 +26,35 @@ func (r *refused) Error() string { return r.words }
 // Is makes it a refusal of the Swarm's: the plugins speak for it.
 func (r *refused) Is(target error) bool { return target == cluster.ErrRefused }
 
+// apply carries out a step of a rollout.
+func (e *Engine) apply(ctx context.Context, s plan.Step) (cluster.Applied, error) {
+	if n, ok := s.(plan.CreateNetwork); ok && ours(n.Spec) && n.Spec.IPAMOptions != nil && len(n.Spec.IPAMOptions.Configs) == 1 {
+		return e.makeNetwork(ctx, n)
+	}
+	return e.options.Cluster.Apply(ctx, s)
+}
+
 // makeNetwork has a network made, and hears meanwhile whether the leader's plugins refuse it: Swarm tells nobody, and would
 // ask them again for ever.
-func (e *Engine) makeNetwork(ctx context.Context, n swarm.NetworkSpec) (cluster.Applied, error) {
+func (e *Engine) makeNetwork(ctx context.Context, n plan.CreateNetwork) (cluster.Applied, error) {
 	before, err := e.ledger(ctx, false, netip.Addr{})
 	if err != nil { // its end is the wait's own
-		return e.options.Cluster.Apply(ctx, plan.CreateNetwork{Spec: n})
+		return e.options.Cluster.Apply(ctx, n)
 	}
 	heard, stop := context.WithCancelCause(ctx)
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		e.hear(heard, n, before, stop)
+		e.hear(heard, n.Spec, before, stop)
 	}()
-	done, err := e.options.Cluster.Apply(heard, plan.CreateNetwork{Spec: n})
+	done, err := e.options.Cluster.Apply(heard, n)
 	stop(nil)
 	<-over
 	if err == nil {
 		return done, nil
 	}
 	if after, late := e.ledger(ctx, false, netip.Addr{}); late == nil {
-		if no := refusalOf(n, before, after); no != nil {
+		if no := refusalOf(n.Spec, before, after); no != nil {
 			return done, no
 		}
 	}
