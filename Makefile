@@ -82,7 +82,7 @@ FUZZTIME ?= 30s
 fuzz: need-go ## every parser, FUZZTIME (30s) each
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func /:/' | while IFS=: read -r file name; do \
 	  echo "== $$name in $$(dirname $$file)"; go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)"; done
-# BENCH narrows to groups of figures: make bench BENCH=net; BENCHFLAGS are those of lab/bench: BENCHFLAGS='-rounds 200 -tasks 300'
+# BENCH narrows to groups of figures: make bench BENCH=net; BENCHFLAGS are those of lab/bench: BENCHFLAGS='-rounds 200 -tasks 60'
 BENCH ?=
 BENCHFLAGS ?=
 bench: need-go need-root ## the figures, each beside its peer, as a table and in build/bench.jsonl; BENCH=net, ipam, rollout, manager, metrics or log

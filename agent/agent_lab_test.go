@@ -256,6 +256,21 @@ func TestARunningAgentBringsBackWhatWasChangedByHand(t *testing.T) {
 		must(t, err)
 		must(t, l.Eventually(ctx, 30*time.Second, "after "+strings.Join(hand, " "), func() error { return asIn(ctx, l, "n1", from) }))
 	}
+	for _, hand := range [][]string{ // an agent that were faster would have the second refused: "the plugin is enabled"
+		{"plugin", "disable", "-f", contract.PluginIPAM},
+		{"plugin", "set", contract.PluginIPAM, "ROLLING_LOG_LEVEL=debug"},
+		{"plugin", "enable", contract.PluginIPAM},
+	} {
+		_, err := l.Docker(ctx, "n1", hand...)
+		must(t, err)
+	}
+	must(t, l.Eventually(ctx, 30*time.Second, "settings as the agent has them", func() error {
+		out, err := l.Docker(ctx, "n1", "plugin", "inspect", "--format", "{{.Enabled}} {{.Settings.Env}}", contract.PluginIPAM)
+		if err == nil && (!strings.HasPrefix(out, "true") || !strings.Contains(out, "ROLLING_LOG_LEVEL=info")) {
+			err = errors.New(out)
+		}
+		return err
+	}))
 	_, err := l.Exec(ctx, "n1", "sh", "-c", "docker plugin disable -f "+contract.PluginNet+"; docker plugin rm -f "+contract.PluginNet)
 	must(t, err)
 	must(t, l.Eventually(ctx, 30*time.Second, "after a removal", func() error { return asIn(ctx, l, "n1", from) }))

@@ -37,6 +37,10 @@ const version = "0.1.0-dev"
 // loadWithin bounds `agent load`: an engine that starts may take a while to answer.
 const loadWithin = 3 * time.Minute
 
+// patience is enough for a script, or a quick hand, that disables a plugin by force, sets it and enables it again: at once
+// enabled by the agent, it could not be set.
+const patience = 5 * time.Second
+
 // healthWithin is shorter than the health check's own timeout, so that its text is kept.
 const healthWithin = 2 * time.Second
 
@@ -81,7 +85,7 @@ func command(ctx context.Context, args []string) error {
 	}
 	defer engine.Close() //nolint:errcheck // the process ends
 	plugins := upkeep.New(upkeep.Parts{
-		Engine: engine, Wants: wants, Every: c.Every, Log: log, Now: time.Now,
+		Engine: engine, Wants: wants, Every: c.Every, Log: log, Now: time.Now, Patience: patience,
 		Alone: loader.Alone(filepath.Join(c.State, "agent", "lock")),
 	})
 	if what == Load {
@@ -147,7 +151,7 @@ func openLine(c Config, plugins *upkeep.Upkeep, log *slog.Logger) (*line.Line, e
 	}
 	return line.New(c.Line, secret, line.Parts{
 		Engine: engine, Fabric: fabric.New(filepath.Join(c.State, "net", "net.sock")), Meter: meter.New(filepath.Join(c.State, "metrics", "metrics.sock")),
-		Ledger: ledger.New(filepath.Join(c.State, "ipam", "ipam.sock")),
+		Ledger: ledger.New(filepath.Join(c.State, "ipam", "ipam.sock"), filepath.Join(c.State, "net", "net.sock")),
 		Health: func() []string { return plugins.State().Problems() }, Version: version, Log: log,
 	})
 }

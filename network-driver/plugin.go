@@ -57,10 +57,11 @@ func run(ctx context.Context, c Config, log *slog.Logger) error {
 	}
 	parts.Announcer = speaker
 	n := node.New(parts)
+	door := driver.New(n, log)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.Run(ctx) })
-	group.Go(func() error { return driver.Serve(ctx, calls, driver.New(n, log).Mux()) })
-	group.Go(func() error { return serveStatus(ctx, c, n, speaker, prober) })
+	group.Go(func() error { return driver.Serve(ctx, calls, door.Mux()) })
+	group.Go(func() error { return serveStatus(ctx, c, n, door, speaker, prober) })
 	group.Go(func() error { return begin(ctx, c, n, speaker, prober, log) })
 	return group.Wait()
 }
@@ -173,9 +174,10 @@ func follow(ctx context.Context, c Config, n *node.Node, speaker *bgp.Speaker, p
 }
 
 // serveStatus serves its pages on the socket in the state's folder, and those that only show something on TCP when set.
-func serveStatus(ctx context.Context, c Config, n *node.Node, speaker *deferred, prober *probe.Prober) error {
+func serveStatus(ctx context.Context, c Config, n *node.Node, door *driver.Door, speaker *deferred, prober *probe.Prober) error {
 	look := func(ctx context.Context) (driver.Picture, error) { return picture(ctx, n, speaker, prober) }
 	pages := driver.Status(look)
+	pages.Handle("GET /debug/refusals", door.Refusals())
 	driver.Drain(pages, func(drained bool) error { return c.drain(speaker, drained) })
 	l, err := socket.Listen(filepath.Join(c.State, "net.sock"))
 	if err != nil {

@@ -27,6 +27,8 @@ type Parts struct {
 	Engine Engine
 	Wants  []bundle.Want
 	Every  time.Duration // how often to look unasked
+	// Patience is how long a plugin is left to whoever disabled it while it was at work: he may want to set it first.
+	Patience time.Duration
 	// Alone holds other agents of this node off, until the function that it returns is called.
 	Alone func(ctx context.Context) (func(), error)
 	Log   *slog.Logger
@@ -57,6 +59,9 @@ type Plugin struct {
 	LookedAt  *time.Time          `json:"lookedAt,omitempty"` // when it was seen last
 	Steps     map[bundle.Verb]int `json:"steps"`              // done since the agent's start
 	Failed    int                 `json:"failed"`             // tries since the agent's start
+
+	works bool      // it was enabled when last looked at, and neither we nor the engine's end have touched it since
+	off   time.Time // when somebody else was seen to have disabled it
 }
 
 // New starts nothing.
@@ -86,8 +91,25 @@ func (u *Upkeep) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		case <-u.wake:
+		case <-u.patient():
 		}
 	}
+}
+
+// patient is when the first plugin that somebody disabled is not left to him any longer; nil if there is none.
+func (u *Upkeep) patient() <-chan time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var first time.Time
+	for _, p := range u.plugins {
+		if !p.off.IsZero() && (first.IsZero() || p.off.Before(first)) {
+			first = p.off
+		}
+	}
+	if first.IsZero() {
+		return nil
+	}
+	return time.After(first.Add(u.Patience).Sub(u.Now()))
 }
 
 const (
@@ -219,6 +241,7 @@ func (u *Upkeep) keep(ctx context.Context, w bundle.Want) error {
 
 func (u *Upkeep) do(ctx context.Context, w bundle.Want, have bundle.Installed, steps []bundle.Step) error {
 	ctx = context.WithoutCancel(ctx) // see Run; each step is bounded by itself
+	u.set(w.Alias, func(p *Plugin) { p.works, p.off = false, time.Time{} })
 	begun := u.Now()
 	for _, s := range steps {
 		if err := u.Engine.Do(ctx, w.Bundle, s); err != nil {
@@ -250,9 +273,25 @@ func (u *Upkeep) record(alias string, have bundle.Installed, ready bool) (wait b
 		if ready {
 			p.Problem, p.Waits, p.Failures, p.NextTry = "", "", 0, nil
 		}
-		wait = p.NextTry != nil && now.Before(*p.NextTry)
+		wait = p.NextTry != nil && now.Before(*p.NextTry) || p.left(have, now, u.Patience)
 	})
 	return wait
+}
+
+// left says whether the plugin is left to whoever disabled it.
+func (p *Plugin) left(have bundle.Installed, now time.Time, patience time.Duration) bool {
+	if have.Enabled || !have.Present {
+		p.works, p.off = have.Enabled, time.Time{}
+		return false
+	}
+	if p.works {
+		p.works, p.off = false, now
+	}
+	if p.off.IsZero() || now.Sub(p.off) >= patience {
+		return false
+	}
+	p.Problem = fmt.Sprintf("somebody has disabled it: it is enabled again %s after that", patience)
+	return true
 }
 
 // askAgain is how often a plugin is tried whose containers have to go first: a try costs the engine an unpacking.
@@ -286,6 +325,9 @@ func (u *Upkeep) engineAway(err error) {
 		u.Log.Warn("the engine does not answer; waiting for it", "cause", err)
 	}
 	u.away, u.said = err.Error(), true
+	for _, p := range u.plugins {
+		p.works, p.off = false, time.Time{} // an engine that starts disables what does not answer it
+	}
 }
 
 func (u *Upkeep) engineBack() {

@@ -121,6 +121,8 @@ func (f *fake) made() []string {
 const (
 	ipam = "rolling/ipam:latest"
 	net  = "rolling/net:latest"
+
+	patience = 5 * time.Second
 )
 
 // lines is a log that may be read while it is written.
@@ -146,7 +148,7 @@ func keeping(t *testing.T, f *fake) (*Upkeep, *lines) {
 	t.Helper()
 	log := &lines{}
 	u := New(Parts{
-		Engine: f, Every: 10 * time.Second, Now: time.Now,
+		Engine: f, Every: 10 * time.Second, Now: time.Now, Patience: patience,
 		Wants: []bundle.Want{{Bundle: bundle.Bundle{Alias: ipam, Build: "b1"}}, {Bundle: bundle.Bundle{Alias: net, Build: "b1"}}},
 		Alone: func(context.Context) (func(), error) { return func() {}, nil },
 		Log:   slog.New(slog.NewTextHandler(log, nil)),
@@ -203,9 +205,11 @@ func TestAPluginChangedByHandComesBack(t *testing.T) {
 					time.Sleep(10 * time.Second) // it is seen at the next look
 				}
 				synctest.Wait()
-				got := f.made()
-				slices.Sort(got)
-				same(t, got, "create "+ipam, "enable "+ipam, "enable "+net)
+				same(t, f.made(), "create "+ipam, "enable "+ipam)
+				ready(t, u, false, "while one is left to whoever disabled it")
+				time.Sleep(patience)
+				synctest.Wait()
+				same(t, f.made(), "enable "+net)
 				ready(t, u, true, "at the end")
 				if !strings.Contains(log.String(), "plugin="+net+" cause=disabled") {
 					t.Errorf("the log does not say what was done:\n%s", log.String())

@@ -26,6 +26,7 @@ type Addresses struct {
 	Engine   AddressSight     `json:"engine"`
 	Settled  AddressSettled   `json:"settled"`
 	Refusals []AddressRefusal `json:"refusals"`
+	Networks []NetworkRefusal `json:"networks,omitempty"` // that the network plugin refuses
 	Prefixes []AddressPrefix  `json:"prefixes"`
 	Shares   []AddressShare   `json:"shares"`
 	Leases   []AddressLease   `json:"leases"`
@@ -53,6 +54,14 @@ type AddressRefusal struct {
 	Options map[string]string `json:"options,omitempty"`
 	Pool    string            `json:"pool,omitempty"`
 	Why     string            `json:"why"`
+}
+
+// NetworkRefusal is a network that the network plugin of the Swarm's leader said no to.
+type NetworkRefusal struct {
+	At      time.Time `json:"at"`
+	Network string    `json:"network"` // id
+	Subnet  string    `json:"subnet"`
+	Why     string    `json:"why"`
 }
 
 // AddressPrefix is a whole subnet.

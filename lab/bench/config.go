@@ -51,9 +51,10 @@ func readConfig(args []string, to io.Writer) (Config, error) {
 	f.IntVar(&c.Network.Changes, "changes", 15, "net: containers killed and replaced while routes are watched")
 	f.IntVar(&c.Address.Repeats, "repeats", 5, "ipam: runs of each Go benchmark")
 	f.IntVar(&c.Address.Calls, "calls", 500, "ipam: calls to the plugin's socket")
-	f.IntVar(&c.Address.Tasks, "tasks", 60, "ipam: tasks of the service whose start is timed")
+	f.IntVar(&c.Address.Tasks, "tasks", 300, "ipam: tasks of the service whose start is timed")
+	f.IntVar(&c.Address.Services, "services", 1, "ipam: pairs of such services, ours and Docker's; one takes 15 minutes on 2 CPUs")
 	f.IntVar(&c.Address.Asked, "asked", 300, "ipam: tasks that get an address and no node")
-	f.IntVar(&c.Address.Pairs, "pairs", 3, "ipam: pairs of services, ours and Docker's")
+	f.IntVar(&c.Address.Pairs, "pairs", 3, "ipam: pairs of services whose tasks get no node, ours and Docker's")
 	f.IntVar(&c.Rollout.Pairs, "rollouts", 6, "rollout: pairs of rollouts, ours and Docker's")
 	f.IntVar(&c.Manager.Plans, "plans", 200, "manager: plans asked for")
 	f.IntVar(&c.Manager.Projects, "projects", manager.LargestList, "manager: projects of the list")
@@ -89,7 +90,7 @@ func (c Config) Validate() error {
 		value int
 	}{
 		{"rounds", c.Network.Rounds}, {"chunk", c.Network.Chunk}, {"pings", c.Network.Pings}, {"starts", c.Network.Starts}, {"changes", c.Network.Changes},
-		{"repeats", c.Address.Repeats}, {"calls", c.Address.Calls}, {"tasks", c.Address.Tasks}, {"asked", c.Address.Asked}, {"pairs", c.Address.Pairs},
+		{"repeats", c.Address.Repeats}, {"calls", c.Address.Calls}, {"tasks", c.Address.Tasks}, {"asked", c.Address.Asked}, {"pairs", c.Address.Pairs}, {"services", c.Address.Services},
 		{"rollouts", c.Rollout.Pairs}, {"plans", c.Manager.Plans}, {"projects", c.Manager.Projects}, {"lists", c.Manager.Lists}, {"writes", c.Manager.Repeats}, {"told", c.Manager.Changes},
 		{"floods", c.Logs.Rounds}, {"megabytes", c.Logs.Bytes}, {"stops", c.Logs.Stops},
 		{"idle", c.Metrics.Containers}, {"samplings", c.Metrics.Rounds}, {"outage", int(c.Metrics.Outage / time.Second)},

@@ -51,12 +51,9 @@ func (w *World) Observe(ctx context.Context, withRoutes bool) (View, error) {
 	if v.Known, err = w.known(ctx, leader); err != nil {
 		return v, err
 	}
-	for _, n := range w.live() {
-		containers, err := w.containers(ctx, n)
-		if err != nil {
-			return v, err
-		}
-		v.Containers = append(v.Containers, containers...)
+	running, err := w.Containers(ctx)
+	if v.Containers = running.Containers; err != nil {
+		return v, err
 	}
 	if v.Ledger, err = w.ledger(ctx, leader); err != nil {
 		return v, err
@@ -65,6 +62,19 @@ func (w *World) Observe(ctx context.Context, withRoutes bool) (View, error) {
 		v.Routes, err = w.Lab.Routes(ctx)
 	}
 	return v, err
+}
+
+// Containers asks engines and kernels alone, also of nodes that are cut off: no two containers may have one address, whatever
+// else is not agreed on yet.
+func (w *World) Containers(ctx context.Context) (v View, err error) {
+	for _, n := range w.live() {
+		containers, err := w.containers(ctx, n)
+		if err != nil {
+			return v, err
+		}
+		v.Containers = append(v.Containers, containers...)
+	}
+	return v, nil
 }
 
 // Agree waits until every witness says the same, and returns that view.

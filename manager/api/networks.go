@@ -16,6 +16,7 @@ type Networks interface {
 	CreateNetwork(ctx context.Context, o engine.NewNetwork) (n engine.Network, warnings []string, err error)
 	Networks(ctx context.Context, o engine.NetworksOf) (all []engine.Network, warnings []string, err error)
 	Network(ctx context.Context, name string) (n engine.Network, warnings []string, err error)
+	RemoveNetwork(ctx context.Context, name, by string) (warnings []string, err error)
 }
 
 // Pools gives prefixes names.
@@ -89,6 +90,7 @@ func (a *API) networkRoutes() {
 	serve(a, a.operation(http.MethodGet, networks, "listNetworks", "swarm", http.StatusOK, "List by name the networks whose addresses Rolling gives, and how full they are"), a.listNetworks)
 	serve(a, a.operation(http.MethodPost, networks, "createNetwork", "swarm", http.StatusCreated, "Make a network and wait until Swarm's leader has made it"), a.createNetwork)
 	serve(a, a.operation(http.MethodGet, networks+"/{network}", "showNetwork", "swarm", http.StatusOK, "Show a network, who uses it, and how full it is"), a.showNetwork)
+	serve(a, a.operation(http.MethodDelete, networks+"/{network}", "removeNetwork", "swarm", http.StatusNoContent, "Remove a network that nobody uses"), a.removeNetwork)
 	serve(a, a.operation(http.MethodGet, pools, "listPools", "swarm", http.StatusOK, "List named pools, and how full they are"), a.listPools)
 	serve(a, a.operation(http.MethodPost, pools, "createPool", "swarm", http.StatusCreated, "Give a prefix a name"), a.createPool)
 	serve(a, a.operation(http.MethodDelete, pools+"/{pool}", "removePool", "swarm", http.StatusNoContent, "Take a name away from a prefix that no network draws from"), a.removePool)
@@ -150,4 +152,9 @@ func readAddress(at, text string) (netip.Addr, error) {
 		return x, problem(http.StatusUnprocessableEntity, Code(engine.Invalid), at+": "+why, Detail{Path: at, Text: why})
 	}
 	return x, nil
+}
+
+func (a *API) removeNetwork(ctx context.Context, in *networkInput) (*nothing, error) {
+	_, err := a.parts.Networks.RemoveNetwork(ctx, in.Network, caller(ctx))
+	return nil, err
 }

@@ -134,7 +134,7 @@ func networkText(n api.Network) string {
 }
 
 func (c *commands) networks() *cobra.Command {
-	return c.noun("network", "Networks whose addresses Rolling gives", c.networkCreate(), c.networkList(), c.networkShow())
+	return c.noun("network", "Networks whose addresses Rolling gives", c.networkCreate(), c.networkList(), c.networkShow(), c.networkRemove())
 }
 
 func (c *commands) pools() *cobra.Command {
@@ -221,6 +221,12 @@ func (c *commands) networkShow() *cobra.Command {
 	})
 	o.flags(cmd)
 	return cmd
+}
+
+func (c *commands) networkRemove() *cobra.Command {
+	return c.verb("remove NETWORK", "Remove a network that no service and no container uses", func(ctx context.Context, _ *cobra.Command, args []string) error {
+		return c.deleting(ctx, where("/api/v1/networks/%s", args[0]))
+	})
 }
 
 func (c *commands) poolCreate() *cobra.Command {

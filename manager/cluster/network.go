@@ -25,7 +25,7 @@ func (s *Swarm) createNetwork(ctx context.Context, n swarm.NetworkSpec) (Applied
 	if err != nil {
 		return Applied{}, err
 	}
-	done, err := s.within(ctx, func(ctx context.Context) (Applied, error) {
+	done, err := s.within(context.WithoutCancel(ctx), func(ctx context.Context) (Applied, error) { // what is half made would stay
 		got, err := s.api.NetworkCreate(ctx, n.Name, creation(n))
 		return Applied{ID: got.ID, Warnings: got.Warning}, created(err)
 	})
@@ -39,7 +39,8 @@ func (s *Swarm) createNetwork(ctx context.Context, n swarm.NetworkSpec) (Applied
 }
 
 // awaitWhole waits until the leader has made the network: its drivers are asked after the engine's answer, and until then it
-// is shown without a driver. If they refuse, it stays so for ever, and only the leader's log says why; it is taken away then.
+// is shown without a driver. If they refuse, it stays so for ever, and Swarm itself tells nobody; it is taken away then. A
+// caller that learns of the refusal sooner ends the wait: it cancels ctx with a cause that is ErrRefused.
 func (s *Swarm) awaitWhole(ctx context.Context, id string) error {
 	deadline := time.NewTimer(answerWithin)
 	defer deadline.Stop()
@@ -48,18 +49,20 @@ func (s *Swarm) awaitWhole(ctx context.Context, id string) error {
 		switch {
 		case err == nil && got.Network.Driver != "":
 			return nil
-		case err != nil && !errdefs.IsNotFound(err):
+		case err != nil && ctx.Err() == nil && !errdefs.IsNotFound(err):
 			return fmt.Errorf("look at what was made: %w", err)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for its drivers: %w", ctx.Err())
+			if err = context.Cause(ctx); !errors.Is(err, ErrRefused) {
+				return fmt.Errorf("wait for its drivers: %w", ctx.Err())
+			}
 		case <-time.After(s.every / 3):
 			continue
 		case <-deadline.C:
+			err = fmt.Errorf("%w: its drivers have not taken it within %s: the log of the leader's engine says why", ErrRefused, answerWithin)
 		}
-		err = fmt.Errorf("%w: its drivers have not taken it within %s: the log of the leader's engine says why", ErrRefused, answerWithin)
-		_, err2 := s.within(ctx, func(ctx context.Context) (Applied, error) {
+		_, err2 := s.within(context.WithoutCancel(ctx), func(ctx context.Context) (Applied, error) {
 			_, err := s.api.NetworkRemove(ctx, id, client.NetworkRemoveOptions{})
 			return Applied{}, removed(err)
 		})

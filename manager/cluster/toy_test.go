@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -35,6 +36,40 @@ func TestANetworkThatItsDriverRefusesIsTakenAwayAgain(t *testing.T) {
 			t.Errorf("left: %v %v", o.Networks, err)
 		}
 	})
+}
+
+// heardNo is a refusal that the caller learned of by another way.
+type heardNo struct{}
+
+func (heardNo) Error() string        { return "a plugin said no" }
+func (heardNo) Is(target error) bool { return target == cluster.ErrRefused }
+
+func TestWhoLearnsOfARefusalEndsTheWaitForTheNetwork(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		cause error
+		left  int // a caller that merely gives up may come again: the network is his
+	}{
+		{"of a refusal: it is taken away at once", heardNo{}, 0},
+		{"of nothing: it stays", nil, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := clustertest.NewToy(time.Now).Swarm()
+				ctx, stop := context.WithCancelCause(t.Context())
+				time.AfterFunc(2*time.Second, func() { stop(c.cause) })
+				begun := time.Now()
+				_, err := s.Apply(ctx, plan.CreateNetwork{Spec: swarm.NetworkSpec{
+					Annotations: swarm.Annotations{Name: "net"}, DriverConfiguration: &swarm.Driver{Name: clustertest.Refusing}}})
+				if c.cause != nil && !errors.Is(err, cluster.ErrRefused) || err == nil || time.Since(begun) > 3*time.Second {
+					t.Errorf("after %s the error is %v", time.Since(begun), err)
+				}
+				if o, err := s.Observe(t.Context()); err != nil || len(o.Networks) != c.left {
+					t.Errorf("left: %v %v", o.Networks, err)
+				}
+			})
+		})
+	}
 }
 
 func toyWorld() clustertest.World {

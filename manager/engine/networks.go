@@ -213,13 +213,15 @@ func (e *Engine) CreateNetwork(ctx context.Context, o NewNetwork) (Network, []st
 	if o.DryRun {
 		return viewOfNetwork(plan.Network{Spec: spec}), warnings, nil
 	}
-	before := e.lastRefusal(ctx)
-	done, err := e.options.Cluster.Apply(ctx, plan.CreateNetwork{Spec: spec})
+	done, err := e.makeNetwork(ctx, plan.CreateNetwork{Spec: spec})
+	var no *refused
 	switch {
 	case errors.Is(err, cluster.ErrConflict):
 		return Network{}, nil, refusal(Exists, "network %s: somebody else made one of that name meanwhile", o.Name)
+	case errors.As(err, &no):
+		return Network{}, nil, refusal(Invalid, "network %s: %w; nothing is left of it", o.Name, no)
 	case errors.Is(err, cluster.ErrRefused):
-		return Network{}, nil, refusal(Invalid, "network %s: %w; nothing is left of it", o.Name, e.reason(ctx, spec, before, err))
+		return Network{}, nil, refusal(Invalid, "network %s: %w; nothing is left of it", o.Name, err)
 	case err != nil:
 		return Network{}, nil, fmt.Errorf("network %s: %w", o.Name, err)
 	}
@@ -233,27 +235,48 @@ func (e *Engine) CreateNetwork(ctx context.Context, o NewNetwork) (Network, []st
 	return v, append(append(warnings, done.Warnings...), more...), err
 }
 
-// lastRefusal is the number of the plugin's last no.
-func (e *Engine) lastRefusal(ctx context.Context) uint64 {
-	known, err := e.ledger(ctx, false, netip.Addr{})
-	if err != nil || len(known.Refusals) == 0 {
-		return 0
+// RemoveNetwork takes away one that nobody uses.
+func (e *Engine) RemoveNetwork(ctx context.Context, name, by string) ([]string, error) {
+	v, _, err := e.Network(ctx, name)
+	if err != nil {
+		return nil, err
 	}
-	return known.Refusals[len(known.Refusals)-1].Seq
+	users := v.Services
+	if len(users) > 0 {
+		return nil, refusal(InUse, "network %s: services %s use it: remove them first", v.Name, strings.Join(users, ", "))
+	}
+	if users, err = e.attached(ctx, v.Name); err != nil {
+		return nil, err
+	}
+	if len(users) > 0 {
+		return nil, refusal(InUse, "network %s: containers of docker run use it (%s): remove them first", v.Name, strings.Join(users, ", "))
+	}
+	done, err := e.options.Cluster.Apply(ctx, plan.RemoveNetwork{ID: v.ID, Name: v.Name, Why: "asked for"})
+	switch {
+	case errors.Is(err, cluster.ErrRefused):
+		return nil, refusal(InUse, "%w", err)
+	case err != nil:
+		return nil, err
+	}
+	return done.Warnings, e.update(func(tx store.Tx) error { return e.entry(tx, by, "network remove", v.Name, "subnet %s", v.Subnet) })
 }
 
-// reason is the IPAM plugin's own word on why a network was refused, where it can be had.
-func (e *Engine) reason(ctx context.Context, n swarm.NetworkSpec, before uint64, err error) error {
-	known, err2 := e.ledger(ctx, false, netip.Addr{})
-	if err2 != nil {
-		return err
+// attached names the containers of docker run on a network, at most a handful of them.
+func (e *Engine) attached(ctx context.Context, network string) ([]string, error) {
+	all, err := e.Addresses(ctx, AddressesOf{})
+	if err != nil {
+		return nil, err
 	}
-	for _, r := range slices.Backward(known.Refusals) {
-		if r.Seq > before && r.Call == "RequestPool" && r.Subnet == n.IPAMOptions.Configs[0].Subnet.String() {
-			return fmt.Errorf("the IPAM plugin refuses it: %s", r.Why)
+	var users []string
+	for _, a := range all {
+		if a.Network == network && a.Service == "" {
+			users = append(users, fmt.Sprintf("%s on node %s", a.Address, a.Node))
 		}
 	}
-	return err
+	if more := len(users) - 5; more > 0 {
+		users = append(users[:5], fmt.Sprintf("%d more", more))
+	}
+	return users, nil
 }
 
 // clashes stands in the way of networks in a plan whose subnets overlap others.

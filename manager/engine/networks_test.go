@@ -7,6 +7,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/swarm"
 
 	"github.com/rolling-swarm/rolling/internal/allotment"
 	"github.com/rolling-swarm/rolling/internal/wire"
@@ -149,6 +152,50 @@ func TestNetworks(t *testing.T) {
 		_, _, err = e.CreateNetwork(o.Context(), engine.NewNetwork{Wish: network.Wish{Name: "b", Subnet: "10.5.0.0/24"}})
 		o.refused(err, engine.Invalid, "the log of the leader's engine says why")
 	})
+	offices(t, "what a plugin refuses ends the wait for Swarm at once", func(o *office) {
+		for _, c := range []struct {
+			name, want string
+			say        func()
+		}{
+			{"rolling/ipam", "the IPAM plugin refuses it: pool prod is full; nothing is left of it", func() {
+				o.plugin.is.Refusals = []wire.AddressRefusal{{Seq: 1, Call: "RequestPool", Subnet: "10.5.0.0/24", Options: map[string]string{"rolling.quota": "4"}, Why: "of another network with that subnet"},
+					{Seq: 2, Call: "RequestPool", Subnet: "10.5.0.0/24", Options: map[string]string{"rolling.quota": "7"}, Why: "pool prod is full"}}
+			}},
+			{"rolling/net", "the network plugin refuses it: l2 needs a parent; nothing is left of it", func() {
+				o.plugin.is.Networks = []wire.NetworkRefusal{{Network: "id1", Subnet: "10.6.0.0/24", Why: "another"}, {Network: "id2", Subnet: "10.5.0.0/24", Why: "l2 needs a parent"}}
+			}},
+		} {
+			e, err := engine.New(engine.Options{Store: &storetest.Memory{}, Cluster: waitingCluster{o.swarm, c.say}, Live: o.swarm, Registry: registries{}, Settled: o.swarm, Ledger: o.plugin})
+			if err != nil {
+				o.Fatal(err)
+			}
+			begun := time.Now()
+			_, _, err = e.CreateNetwork(o.Context(), engine.NewNetwork{Wish: network.Wish{Name: "b", Subnet: "10.5.0.0/24", Quota: 7}})
+			o.refused(err, engine.Invalid, c.want)
+			if took := time.Since(begun); took > time.Second {
+				o.Errorf("%s: the refusal was told after %s", c.name, took)
+			}
+		}
+	})
+	offices(t, "one that somebody uses is not removed", func(o *office) {
+		o.network(network.Wish{Name: "a", Subnet: "10.5.0.0/24"})
+		o.network(network.Wish{Name: "b", Subnet: "10.5.0.0/24"})
+		web := swarm.ServiceSpec{Annotations: swarm.Annotations{Name: "web"}, TaskTemplate: swarm.TaskSpec{ContainerSpec: &swarm.ContainerSpec{Image: "web:1"},
+			Networks: []swarm.NetworkAttachmentConfig{{Target: "a"}}}}
+		if _, err := o.swarm.Apply(o.Context(), plan.CreateService{Spec: web}); err != nil {
+			o.Fatal(err)
+		}
+		_, err := o.RemoveNetwork(o.Context(), "a", "ann")
+		o.refused(err, engine.InUse, "network a: services web use it")
+		if _, err := o.RemoveNetwork(o.Context(), "b", "ann"); err != nil {
+			o.Error(err)
+		}
+		_, err = o.RemoveNetwork(o.Context(), "b", "ann")
+		o.refused(err, engine.NotFound, "none of Rolling's has that name")
+		if entries, err := o.Audit(o.Context(), 0, 0); err != nil || entries[0].Action != "network remove" || entries[0].Object != "b" || entries[0].By != "ann" {
+			o.Errorf("%+v %v", entries, err)
+		}
+	})
 	offices(t, "a project whose network overlaps another's is stopped at the plan", func(o *office) {
 		o.network(network.Wish{Name: "a", Subnet: "10.210.0.0/16"})
 		o.apply(ordersFile)
@@ -157,6 +204,22 @@ func TestNetworks(t *testing.T) {
 			o.Errorf("%+v", p)
 		}
 	})
+}
+
+// waitingCluster is a Swarm whose plugins have said no, and that itself would tell nobody for a long time.
+type waitingCluster struct {
+	*cluster.Swarm
+	then func()
+}
+
+func (w waitingCluster) Apply(ctx context.Context, _ plan.Step) (cluster.Applied, error) {
+	w.then()
+	select {
+	case <-ctx.Done():
+		return cluster.Applied{}, context.Cause(ctx)
+	case <-time.After(time.Minute):
+		return cluster.Applied{}, fmt.Errorf("%w: its drivers have not taken it", cluster.ErrRefused)
+	}
 }
 
 type refusingCluster struct {

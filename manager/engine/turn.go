@@ -123,7 +123,7 @@ func otherwise(s plan.Step) string {
 
 // object makes or removes a network, config or secret, or removes a service.
 func (w *work) object(ctx context.Context, s plan.Step) (time.Duration, error) {
-	applied, err := w.e.options.Cluster.Apply(ctx, s)
+	applied, err := w.e.apply(ctx, s)
 	if err != nil && removes(s) && !errors.Is(err, cluster.ErrAway) && ctx.Err() == nil {
 		// What runs is right already: what could not be cleared away shows in the next plan.
 		w.r.Notes = append(w.r.Notes, "not removed: "+err.Error())

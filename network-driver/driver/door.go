@@ -44,12 +44,13 @@ type Node interface {
 
 // Door answers the engine.
 type Door struct {
-	node Node
-	log  *slog.Logger
+	node     Node
+	log      *slog.Logger
+	refusals *refusals
 }
 
 // New answers nothing yet.
-func New(node Node, log *slog.Logger) *Door { return &Door{node, log} }
+func New(node Node, log *slog.Logger) *Door { return &Door{node, log, &refusals{}} }
 
 // Mux is every call of the protocol, by its path. The library's own handler would read bodies without a limit.
 func (d *Door) Mux() *http.ServeMux {

@@ -44,6 +44,7 @@ func (d *Door) allocateNetwork(ctx context.Context, r network.AllocateNetworkReq
 		problems = append(problems, err)
 	}
 	if len(problems) > 0 {
+		d.refusals.note(r, errors.Join(problems...))
 		return nil, refusal(r.NetworkID, problems)
 	}
 	echo := r.Options

@@ -1,5 +1,6 @@
 // Package ledger asks a node's IPAM plugin what it knows of addresses, and tells it what people decide: that a rest is
-// over, and that named pools are to be read now. It knows the plugin's own page; it decides nothing.
+// over, and that named pools are to be read now; and the network plugin, which networks it refused. It knows the plugins'
+// own pages; it decides nothing.
 package ledger
 
 import (
@@ -26,15 +27,17 @@ const (
 	maxLeases = 20_000
 )
 
-// Plugin is the IPAM plugin of this node.
-type Plugin struct{ client *http.Client }
+// Plugin is the IPAM plugin of this node, with the network plugin beside it.
+type Plugin struct{ client, net *http.Client }
 
-// New makes a Plugin that is asked on that socket: ipam/ipam.sock in Rolling's folder of state.
-func New(socket string) *Plugin {
+// New makes a Plugin that is asked on these sockets: ipam/ipam.sock and net/net.sock in Rolling's folder of state.
+func New(ipam, net string) *Plugin { return &Plugin{client(ipam), client(net)} }
+
+func client(socket string) *http.Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}
-	return &Plugin{&http.Client{Timeout: answerWithin, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}}
+	return &http.Client{Timeout: answerWithin, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
 }
 
 // Addresses reads what the plugin knows: all leases, those of one address, or none.
@@ -54,7 +57,26 @@ func (p *Plugin) Addresses(ctx context.Context, leases bool, one netip.Addr) (wi
 		a.Leases = a.Leases[:maxLeases]
 		a.Warnings = append(a.Warnings, fmt.Sprintf("only the first %d of %d leases are told", maxLeases, n))
 	}
+	a.Networks = p.refused(ctx)
 	return a, nil
+}
+
+// refused are the networks that the network plugin said no to. Without it, or with an older one, there is nothing to tell:
+// that it is away is told elsewhere.
+func (p *Plugin) refused(ctx context.Context) (all []wire.NetworkRefusal) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://net/debug/refusals", nil)
+	if err != nil {
+		return nil
+	}
+	resp, err := p.net.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	if resp.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&all) != nil {
+		return nil
+	}
+	return all
 }
 
 // Free ends the rest of an address. Sure: somebody answers for its last holder being dead.

@@ -41,11 +41,32 @@ func plugin(t *testing.T, asked *[]string) string {
 	return socket
 }
 
+// network is a network plugin that refused one network.
+func network(t *testing.T) (socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "net.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/debug/refusals" {
+			_, _ = w.Write([]byte(`[{"at":"2026-11-24T06:00:00Z","network":"id2","subnet":"10.5.0.0/24","why":"l2 needs a parent"}]`))
+		}
+	})}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return socket
+}
+
 func TestThePluginIsAskedAndTold(t *testing.T) {
 	var asked []string
-	p := New(plugin(t, &asked))
+	p := New(plugin(t, &asked), network(t))
 	ctx := t.Context()
 	all, err := p.Addresses(ctx, true, netip.Addr{})
+	if len(all.Networks) != 1 || all.Networks[0].Subnet != "10.5.0.0/24" || all.Networks[0].Why != "l2 needs a parent" {
+		t.Errorf("the network plugin's refusals: %+v", all.Networks)
+	}
 	if err != nil || !all.Engine.Leads || len(all.Shares) != 1 || len(all.Leases) != 2 || all.Settled.Plan.Pools[0].Name != "prod" || all.Refusals[0].Options["rolling.pool"] != "x" {
 		t.Errorf("%+v %v", all, err)
 	}
@@ -72,7 +93,10 @@ func TestThePluginIsAskedAndTold(t *testing.T) {
 	if got := strings.Join(asked, "|"); got != want {
 		t.Errorf("asked %s", got)
 	}
-	if _, err := New(filepath.Join(t.TempDir(), "none.sock")).Addresses(ctx, true, netip.Addr{}); err == nil {
+	if got, err := New(plugin(t, &asked), filepath.Join(t.TempDir(), "none.sock")).Addresses(ctx, false, netip.Addr{}); err != nil || len(got.Networks) != 0 {
+		t.Errorf("without a network plugin: %+v %v", got.Networks, err)
+	}
+	if _, err := New(filepath.Join(t.TempDir(), "none.sock"), network(t)).Addresses(ctx, true, netip.Addr{}); err == nil {
 		t.Error("nobody is there, and it is no error")
 	}
 }

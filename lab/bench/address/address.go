@@ -19,7 +19,9 @@ type Settings struct {
 	Calls   int    // to the plugin's socket
 	Tasks   int    // of the service whose start is timed
 	Asked   int    // tasks that are given addresses and no node
-	Pairs   int    // of services, ours and overlay's
+	Pairs   int    // of services whose tasks get no node, ours and Docker's
+	// Services are the pairs of services whose start is timed, ours and overlay's.
+	Services int
 }
 
 // Measure takes every figure. What could be measured is returned also when something failed.

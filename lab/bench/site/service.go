@@ -123,6 +123,10 @@ func nameNodes(ctx context.Context, c *client.Client, tasks []Task) error {
 	return nil
 }
 
+// lookEvery is how often a service's tasks are looked at: what is measured are Swarm's own timestamps, and to look costs
+// the processors that the tasks start on.
+const lookEvery = time.Second
+
 // Running waits until want tasks of the service run.
 func (s *Site) Running(ctx context.Context, service string, want int, within time.Duration) (tasks []Task, created time.Time, err error) {
 	err = s.Lab.Eventually(ctx, within, fmt.Sprintf("%d tasks of %s running", want, service), func() error {
@@ -136,11 +140,15 @@ func (s *Site) Running(ctx context.Context, service string, want int, within tim
 				running++
 			}
 		}
-		if running != want || len(tasks) != want {
-			return fmt.Errorf("%d run of %d%s", running, len(tasks), s.trouble(ctx, service))
+		if running == want && len(tasks) == want {
+			return nil
 		}
-		return nil
+		pause(ctx, min(lookEvery, time.Duration(want)*10*time.Millisecond)) // the start of one task is a figure too
+		return fmt.Errorf("%d run of %d", running, len(tasks))
 	})
+	if err != nil {
+		err = fmt.Errorf("%w%s", err, s.trouble(context.WithoutCancel(ctx), service))
+	}
 	return tasks, created, err
 }
 
@@ -196,6 +204,9 @@ func addressed(tasks []Task) int {
 	return n
 }
 
+// removedWithin: hundreds of containers on two processors take their time to go, and Docker's overlay some more.
+const removedWithin = 15 * time.Minute
+
 // Remove removes services and waits until no container of them is left on any node.
 func (s *Site) Remove(ctx context.Context, services ...string) error {
 	leader, err := s.Lab.Leader(ctx)
@@ -206,19 +217,41 @@ func (s *Site) Remove(ctx context.Context, services ...string) error {
 		return fmt.Errorf("remove services: %w", err)
 	}
 	removed := "the containers of " + strings.Join(services, ", ") + " gone"
-	return s.Lab.Eventually(ctx, 3*time.Minute, removed, func() error {
+	return s.Lab.Eventually(ctx, removedWithin, removed, func() error {
 		var errs []error
 		for _, n := range s.Lab.Nodes() {
-			if !s.Lab.On(n) {
-				continue
+			if s.Lab.On(n) {
+				errs = append(errs, s.none(ctx, n, services))
 			}
-			of, err := s.Lab.Docker(ctx, n, "ps", "-a", "--format", `{{.Label "com.docker.swarm.service.name"}}`)
-			left := slices.DeleteFunc(strings.Fields(of), func(service string) bool { return !slices.Contains(services, service) })
-			if err == nil && len(left) > 0 {
-				err = fmt.Errorf("%s still has %d", n, len(left))
-			}
-			errs = append(errs, err)
 		}
-		return errors.Join(errs...)
+		err := errors.Join(errs...)
+		if err != nil {
+			pause(ctx, lookEvery/2)
+		}
+		return err
 	})
+}
+
+// none: the node has no container of these services.
+func (s *Site) none(ctx context.Context, node string, services []string) error {
+	return s.With(node, func(c *client.Client) error {
+		got, err := c.ContainerList(ctx, client.ContainerListOptions{All: true})
+		left := 0
+		for _, one := range got.Items {
+			if slices.Contains(services, one.Labels["com.docker.swarm.service.name"]) {
+				left++
+			}
+		}
+		if err == nil && left > 0 {
+			err = fmt.Errorf("%s still has %d", node, left)
+		}
+		return err
+	})
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }

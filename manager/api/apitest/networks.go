@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/rolling-swarm/rolling/internal/allotment"
 	"github.com/rolling-swarm/rolling/manager/engine"
@@ -81,6 +82,21 @@ func (e *Engine) Network(ctx context.Context, name string) (engine.Network, []st
 		}
 	}
 	return engine.Network{}, nil, no(engine.NotFound, "network %s: none of Rolling's has that name", name)
+}
+
+// RemoveNetwork removes one that was made; that of orders is in use.
+func (e *Engine) RemoveNetwork(ctx context.Context, name, _ string) ([]string, error) {
+	n, _, err := e.Network(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(n.Services) > 0 {
+		return nil, no(engine.InUse, "network %s: services %s use it: remove them first", n.Name, strings.Join(n.Services, ", "))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.net.made = slices.DeleteFunc(e.net.made, func(m engine.Network) bool { return m.Name == name })
+	return nil, nil
 }
 
 // Pools are those that were made; the leader's plugin is away.

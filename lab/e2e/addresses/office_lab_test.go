@@ -1,0 +1,319 @@
+//go:build lab
+
+package addresses
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/swarm"
+	"github.com/moby/moby/client"
+
+	"github.com/rolling-swarm/rolling/internal/contract"
+	"github.com/rolling-swarm/rolling/lab"
+	"github.com/rolling-swarm/rolling/lab/proof"
+)
+
+// office is a lab in which addresses are given while things break: three managers and a worker.
+type office struct {
+	*testing.T
+	lab   *lab.Lab
+	world *proof.World
+	tasks int // of the service app, which is always there
+	wave  int // of app while it is rolled out
+}
+
+const (
+	appSubnet   = "10.212.0.0/24"
+	stackSubnet = "10.212.1.0/24" // of two stacks
+	fullSubnet  = "10.212.2.0/30"
+	worker      = "n4"
+)
+
+func newOffice(t *testing.T, tasks, wave int) *office {
+	t.Helper()
+	l := lab.Up(t, lab.Options{Managers: 3, Workers: 1, Install: true})
+	root, err := lab.Checkout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &office{T: t, lab: l, world: &proof.World{Lab: l, Root: root}, tasks: tasks, wave: wave}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	if err := errors.Join(l.LoadShell(ctx), l.StartPart(ctx, "bird")); err != nil {
+		t.Fatal(err)
+	}
+	// Usual are 5 s: what is waited for most here is that Swarm gives up a node, after three heartbeats or six.
+	o.docker("swarm", "update", "--dispatcher-heartbeat", "3s")
+	o.network("app", appSubnet)
+	o.serve("app", "app", tasks)
+	o.runs("app", tasks, 2*time.Minute)
+	o.agree("to begin with", time.Minute)
+	return o
+}
+
+// in is the same office for a part of the test.
+func (o *office) in(t *testing.T) *office {
+	part := *o
+	part.T = t
+	return &part
+}
+
+// eventually says what took long, so that a slow test tells where its time goes.
+func (o *office) eventually(within time.Duration, what string, f func() error) {
+	o.Helper()
+	begun := time.Now()
+	if err := o.lab.Eventually(o.Context(), within, what, f); err != nil {
+		o.Fatal(err)
+	}
+	if took := time.Since(begun); took > time.Second {
+		o.Logf("%.1f s: %s", took.Seconds(), what)
+	}
+}
+
+func (o *office) leader() (name string) {
+	o.Helper()
+	o.eventually(time.Minute, "a leader", func() (err error) {
+		name, err = o.leads(o.Context())
+		return err
+	})
+	return name
+}
+
+func (o *office) leads(ctx context.Context) (string, error) {
+	if o.world.Alone != "" {
+		return o.world.Alone, nil
+	}
+	return o.lab.Leader(ctx)
+}
+
+// ask speaks to the engine of the manager that leads.
+func (o *office) ask(f func(ctx context.Context, c *client.Client) error) error {
+	ctx, cancel := context.WithTimeout(o.Context(), 10*time.Second)
+	defer cancel()
+	leader, err := o.leads(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := o.lab.Client(leader)
+	if err != nil {
+		return err
+	}
+	defer c.Close() //nolint:errcheck // nothing is lost with it
+	return f(ctx, c)
+}
+
+// docker asks a manager that leads, again and again while an election is on.
+func (o *office) docker(args ...string) (out string) {
+	o.Helper()
+	o.eventually(time.Minute, "docker "+strings.Join(args, " "), func() (err error) {
+		out, err = o.lab.Docker(o.Context(), o.leader(), args...)
+		if err != nil && strings.Contains(err.Error(), "already exists") {
+			return nil // an earlier try was heard
+		}
+		return err
+	})
+	return out
+}
+
+func (o *office) network(name, subnet string, more ...string) {
+	o.Helper()
+	args := []string{"network", "create", "--scope", "swarm", "--attachable", "-d", contract.PluginNet, "--ipam-driver", contract.PluginIPAM, "--subnet", subnet}
+	o.docker(append(append(args, more...), name)...)
+}
+
+// serve starts a service whose tasks end at once when they are told to: what is waited for is Swarm, not sleep.
+func (o *office) serve(name, network string, tasks int, more ...string) {
+	o.Helper()
+	args := []string{"service", "create", "--detach", "--no-resolve-image", "--name", name, "--network", network, "--endpoint-mode", "dnsrr", "--stop-signal", "SIGKILL",
+		"--restart-delay", "1s", "--update-parallelism", "4", "--update-order", "start-first", "--replicas", fmt.Sprint(tasks)}
+	o.docker(append(append(args, more...), lab.ShellImage, "sleep", "1000000")...)
+}
+
+func (o *office) scale(name string, tasks int) {
+	o.Helper()
+	o.docker("service", "scale", "--detach", fmt.Sprintf("%s=%d", name, tasks))
+}
+
+// remove takes away a service and its network of the same name.
+func (o *office) remove(name string) {
+	o.Helper()
+	o.docker("service", "rm", name)
+	o.eventually(time.Minute, "network "+name+" removed", func() error { // its tasks hold it for seconds
+		_, err := o.lab.Docker(o.Context(), o.leader(), "network", "rm", name)
+		return err
+	})
+}
+
+// wanted are the tasks of a service that Swarm wants to run. What is left on a dead node is not among them.
+func (o *office) wanted(name string) (tasks []swarm.Task, err error) {
+	err = o.ask(func(ctx context.Context, c *client.Client) error {
+		got, err := c.TaskList(ctx, client.TaskListOptions{Filters: make(client.Filters).Add("service", name).Add("desired-state", "running")})
+		tasks = got.Items
+		return err
+	})
+	return tasks, err
+}
+
+func running(tasks []swarm.Task) (n int) {
+	for _, t := range tasks {
+		if t.Status.State == swarm.TaskStateRunning {
+			n++
+		}
+	}
+	return n
+}
+
+// runs waits until exactly so many tasks of a service are meant to run, and do.
+func (o *office) runs(name string, tasks int, within time.Duration) {
+	o.Helper()
+	o.eventually(within, fmt.Sprintf("%s runs %d tasks", name, tasks), func() error {
+		all, err := o.wanted(name)
+		if n := running(all); err == nil && (n != tasks || len(all) != tasks) {
+			err = fmt.Errorf("%d of %d run", n, len(all))
+		}
+		return err
+	})
+}
+
+// ready waits until so many nodes are Ready.
+func (o *office) ready(nodes int) {
+	o.Helper()
+	o.eventually(2*time.Minute, fmt.Sprintf("%d nodes are Ready", nodes), func() error {
+		return o.ask(func(ctx context.Context, c *client.Client) error {
+			got, err := c.NodeList(ctx, client.NodeListOptions{})
+			ready := 0
+			for _, n := range got.Items {
+				if n.Status.State == swarm.NodeStateReady {
+					ready++
+				}
+			}
+			if err == nil && ready != nodes {
+				err = fmt.Errorf("%d are", ready)
+			}
+			return err
+		})
+	})
+}
+
+// agree waits until engines, kernels, Swarm, the leader's ledger and the router say the same of every address.
+func (o *office) agree(when string, within time.Duration) proof.View {
+	o.Helper()
+	begun, last := time.Now(), ""
+	var v proof.View
+	err := o.lab.Eventually(o.Context(), within, "all say the same of addresses", func() (err error) {
+		if v, err = o.world.Observe(o.Context(), true); err != nil {
+			return err
+		}
+		said := strings.Join(proof.Disagreements(v), "; ")
+		if said == "" {
+			return nil
+		}
+		if said != last && time.Since(begun) > 2*time.Second {
+			o.Logf("%.1f s: %.400s", time.Since(begun).Seconds(), said)
+		}
+		last = said
+		return errors.New(said)
+	})
+	if err != nil {
+		o.Fatalf("%s: %v", when, err)
+	}
+	o.Logf("%.1f s: %d containers agree %s", time.Since(begun).Seconds(), len(v.Containers), when)
+	return v
+}
+
+// unique checks at once that no two live containers have one address. What a dead node holds need not be agreed on yet.
+func (o *office) unique(when string) {
+	o.Helper()
+	v, err := o.world.Containers(o.Context())
+	if err != nil {
+		o.Fatalf("%s: %v", when, err)
+	}
+	for _, said := range proof.Disagreements(v) {
+		if strings.Contains(said, "two owners") {
+			o.Fatalf("%s: %s", when, said)
+		}
+	}
+}
+
+// lease is one of the leader's plugin's.
+type lease struct {
+	Address string     `json:"address"`
+	State   string     `json:"state"`
+	Why     string     `json:"why"`
+	Until   *time.Time `json:"until"`
+	Freed   *time.Time `json:"freed"`
+}
+
+func (o *office) leases() (map[string]lease, error) {
+	leader, err := o.leads(o.Context())
+	if err != nil {
+		return nil, err
+	}
+	socket, err := o.lab.Path(leader, contract.StateRoot+"/ipam/ipam.sock")
+	if err != nil {
+		return nil, err
+	}
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	resp, err := c.Get("http://plugin/debug/state")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	var state struct {
+		Leases []lease `json:"leases"`
+	}
+	err = json.NewDecoder(resp.Body).Decode(&state)
+	all := map[string]lease{}
+	for _, l := range state.Leases {
+		all[l.Address] = l
+	}
+	return all, err
+}
+
+// plugin sends a signal to the node's IPAM plugin.
+func (o *office) plugin(node, signal string) {
+	o.Helper()
+	if out, err := o.lab.Exec(o.Context(), node, "sh", "-c", "kill -"+signal+" $(pidof /ipam-driver)"); err != nil {
+		o.Fatalf("kill -%s the plugin of %s: %v %s", signal, node, err, out)
+	}
+}
+
+// stackFile is a stack of three tasks that take their time to end, on the subnet of all such stacks.
+const stackFile = `services:
+  web:
+    image: ` + lab.ShellImage + `
+    command: [sleep, "1000000"]
+    stop_grace_period: 2s
+    networks: [app]
+    deploy: {replicas: 3, endpoint_mode: dnsrr, restart_policy: {delay: 1s}}
+networks:
+  app:
+    driver: "` + contract.PluginNet + `"
+    driver_opts: {rolling.project: %s}
+    ipam: {driver: "` + contract.PluginIPAM + `", config: [{subnet: ` + stackSubnet + `}]}
+`
+
+// deploy is docker stack deploy: a network on its way out is waited for, as a person would.
+func (o *office) deploy(stack string) {
+	o.Helper()
+	o.eventually(time.Minute, "stack "+stack+" is deployed", func() error {
+		cmd := o.lab.Command(o.Context(), o.leader(), "docker", "stack", "deploy", "--resolve-image", "never", "-c", "-", stack)
+		cmd.Stdin = strings.NewReader(fmt.Sprintf(stackFile, stack))
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
+		}
+		return err
+	})
+}
