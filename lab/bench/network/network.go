@@ -15,13 +15,16 @@ import (
 
 // Settings are how much to measure.
 type Settings struct {
-	Root       string // the checkout, of which the driver's own benchmark is run
 	Rounds     int    // of each path, on one CPU and on two
 	Chunk      int    // MiB a piece
 	Pings      int    // round trips a piece
+	Conns      int    // connections a piece
+	Packets    int    // small UDP packets a piece
 	Congestion string // TCP's algorithm
 	Starts     int    // pairs of task starts
-	Changes    int    // stops and starts whose routes are watched
+	Changes    int    // kills, and as many stops, whose routes are watched
+	Restarts   int    // of the plugin, seen from a container, and as many from the router
+	Containers int    // of one service on all nodes
 }
 
 const (
@@ -29,6 +32,7 @@ const (
 	overlay = "overlay"
 	host    = "host"
 	bridge  = "bridge"
+	macvlan = "macvlan"
 
 	pool = "10.201.0.0/16" // within what the lab's router takes
 	// runWithin bounds the start of a few tasks, on a machine with other work.
@@ -42,6 +46,7 @@ type bench struct {
 	client string // the followers: a path's ends
 	server string
 	idle   map[string]string // network → the service that keeps it alive on every node
+	auto   string            // the fast path that the driver picks by itself
 }
 
 // Measure takes every figure. What could be measured is returned also when something failed.
@@ -56,13 +61,7 @@ func Measure(ctx context.Context, s *site.Site, set Settings) ([]figure.Figure, 
 	}
 	var figures []figure.Figure
 	var errs []error
-	for _, m := range []struct {
-		what string
-		take func(context.Context) ([]figure.Figure, error)
-	}{
-		{"paths", b.paths}, {"fast paths", b.fastPaths}, {"task starts", b.starts}, {"routes that come and go", b.changes},
-		{"a power loss", b.powerLoss}, // the last: a node is lost by it
-	} {
+	for _, m := range b.subjects() {
 		if ctx.Err() != nil {
 			break // the figure under way has said so
 		}
@@ -74,6 +73,26 @@ func Measure(ctx context.Context, s *site.Site, set Settings) ([]figure.Figure, 
 		}
 	}
 	return figures, errors.Join(errs...)
+}
+
+// A subject is some figures that are taken together.
+type subject struct {
+	what string
+	take func(context.Context) ([]figure.Figure, error)
+}
+
+// subjects in their order: each has its file. A power loss is the last, since a node is lost by it.
+func (b *bench) subjects() []subject {
+	return []subject{
+		{"paths", b.speeds},
+		{"other fast paths", b.otherPaths},
+		{"task starts", b.starts},
+		{"container starts", b.shares},
+		{"routes that come and go", b.changes},
+		{"the plugin's restart", b.restarts},
+		{"many containers", b.many},
+		{"a power loss", b.powerLoss},
+	}
 }
 
 // prepare makes both networks and puts one idle task of each on every node, so that a later task finds its network
