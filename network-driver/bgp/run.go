@@ -30,7 +30,8 @@ type run struct {
 	unwatch  context.CancelFunc
 
 	deadlines  *deadlines
-	reflectors []string // told only what is here; the speaker's loop alone uses it
+	mending    []netip.Addr // neighbours to whom all has yet to be sent again; only the speaker's loop knows it
+	reflectors []string     // told only what is here; the speaker's loop alone uses it
 
 	mu         sync.Mutex // guards all below; only the speaker's loop writes neighbours, own, border and drained
 	neighbours map[netip.Addr]topology.Neighbour

@@ -107,28 +107,7 @@ func (r *run) tend(ctx context.Context, now time.Time) {
 	gone := r.lull.over(now, r.reflected())
 	r.mu.Unlock()
 	r.withdraw(gone)
-	if reflects && r.deadlines.due(now) {
-		r.repair(ctx, now)
-	}
-}
-
-// repair sends all again, once the reflector has sent what it has.
-func (r *run) repair(ctx context.Context, now time.Time) {
-	sent, err := r.sent(ctx)
-	if err == nil && r.deadlines.repairs(now, sent) {
-		err = r.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: "all", Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT})
-	}
-	if err != nil {
-		r.log.Warn("could not send all routes again", "cause", err)
-	}
-}
-
-// sent counts the updates that all neighbours have got.
-func (r *run) sent(ctx context.Context) (n uint64, err error) {
-	err = r.server.ListPeer(ctx, &api.ListPeerRequest{}, func(p *api.Peer) {
-		n += p.GetState().GetMessages().GetSent().GetUpdate()
-	})
-	return n, err
+	r.mend(ctx, now, reflects)
 }
 
 // count leaves routers out: they tell us nothing.

@@ -76,6 +76,14 @@ func TestNothingIsSentAgainWhileAllIsStillBeingSent(t *testing.T) {
 	}
 }
 
+func TestALargeSwarmIsMendedByAndBy(t *testing.T) {
+	for routes, want := range map[int]int{0: mendAtOnce, 500: 40, 10000: 2, 50000: 1} {
+		if got := atOnce(routes); got != want {
+			t.Errorf("%d routes: to %d neighbours a beat, want %d", routes, got, want)
+		}
+	}
+}
+
 func TestWhatIsStale(t *testing.T) {
 	type at struct {
 		second            float64
