@@ -53,6 +53,7 @@ func readConfig(args []string, to io.Writer) (Config, error) {
 	f.IntVar(&c.Network.Changes, "changes", 15, "net: containers killed, and as many stopped, while routes are watched")
 	f.IntVar(&c.Network.Restarts, "restarts", 3, "net: kills of the plugin while a prober asks, from a container and from the router")
 	f.IntVar(&c.Network.Containers, "containers", 500, "net: containers of one service on all nodes")
+	f.StringVar(&c.Network.Only, "only", "", "net: take only subjects whose name holds this word, such as restart")
 	f.IntVar(&c.Address.Repeats, "repeats", 5, "ipam: runs of each Go benchmark")
 	f.IntVar(&c.Address.Calls, "calls", 500, "ipam: calls to the plugin's socket")
 	f.IntVar(&c.Address.Tasks, "tasks", 60, "ipam: tasks of the service whose start is timed")

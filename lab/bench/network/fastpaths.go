@@ -29,7 +29,7 @@ func (b *bench) otherPaths(ctx context.Context) (figures []figure.Figure, err er
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, b.switchPath(ctx, was, "")) }()
+	defer func() { err = errors.Join(err, b.switchPath(ctx, was, b.auto)) }()
 	for _, p := range []struct{ setting, path string }{{"nft", "nft"}, {"off", "plain"}} {
 		if err := b.switchPath(ctx, was+" ROLLING_FASTPATH="+p.setting, p.path); err != nil {
 			return figures, err
@@ -65,7 +65,7 @@ func (b *bench) netSettings(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// switchPath changes the settings and waits until both ends carry packets that way; an empty path: any.
+// switchPath changes the settings and waits until both ends carry packets that way.
 func (b *bench) switchPath(ctx context.Context, settings, path string) error {
 	leader, err := b.Lab.Leader(ctx)
 	if err != nil {
@@ -80,7 +80,7 @@ func (b *bench) switchPath(ctx context.Context, settings, path string) error {
 			if err != nil {
 				return err
 			}
-			if path != "" && s.FastPath.Path != path || path == "" && s.FastPath.Path != b.auto || len(s.Links) == 0 {
+			if s.FastPath.Path != path || len(s.Links) == 0 {
 				return fmt.Errorf("%s has %+v", node, s)
 			}
 		}
@@ -98,8 +98,7 @@ func (b *bench) fastPath(ctx context.Context) (string, error) {
 	if err == nil && (from.FastPath.Path != to.FastPath.Path || from.FastPath.Path == "") {
 		err = fmt.Errorf("%s carries by %q, %s by %q", b.client, from.FastPath.Path, b.server, to.FastPath.Path)
 	}
-	b.auto = from.FastPath.Path
-	return b.auto, err
+	return from.FastPath.Path, err
 }
 
 // netState is what the benchmark wants to know of a node's rolling/net.

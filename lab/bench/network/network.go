@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rolling-swarm/rolling/lab/bench/figure"
@@ -25,6 +26,7 @@ type Settings struct {
 	Changes    int    // kills, and as many stops, whose routes are watched
 	Restarts   int    // of the plugin, seen from a container, and as many from the router
 	Containers int    // of one service on all nodes
+	Only       string // take only subjects whose name holds it
 }
 
 const (
@@ -65,6 +67,9 @@ func Measure(ctx context.Context, s *site.Site, set Settings) ([]figure.Figure, 
 		if ctx.Err() != nil {
 			break // the figure under way has said so
 		}
+		if !strings.Contains(m.what, set.Only) {
+			continue
+		}
 		s.Say("net: %s", m.what)
 		got, err := m.take(ctx)
 		figures = append(figures, got...)
@@ -96,8 +101,8 @@ func (b *bench) subjects() []subject {
 }
 
 // prepare makes both networks and puts one idle task of each on every node, so that a later task finds its network
-// there, as on a node at work.
-func (b *bench) prepare(ctx context.Context) error {
+// there, as on a node at work, and a second one beside the client's.
+func (b *bench) prepare(ctx context.Context) (err error) {
 	for name, n := range map[string]site.Network{
 		ours:    site.Rolling("bench-rolling", pool),
 		overlay: site.Overlay("bench-overlay", "10.90.0.0/16"),
@@ -109,13 +114,20 @@ func (b *bench) prepare(ctx context.Context) error {
 		if err := b.Start(ctx, site.Service{Name: b.idle[name], Network: n.Name}); err != nil {
 			return err
 		}
-	}
-	for _, service := range b.idle {
-		if _, _, err := b.Running(ctx, service, len(b.Lab.Nodes()), runWithin); err != nil {
+		if err := b.Start(ctx, site.Service{Name: b.near(name), Network: n.Name, Replicas: 1, Node: b.client}); err != nil {
 			return err
 		}
 	}
-	return nil
+	for name, service := range b.idle {
+		if _, _, err := b.Running(ctx, service, len(b.Lab.Nodes()), runWithin); err != nil {
+			return err
+		}
+		if _, _, err := b.Running(ctx, b.near(name), 1, runWithin); err != nil {
+			return err
+		}
+	}
+	b.auto, err = b.fastPath(ctx)
+	return err
 }
 
 // idleTask is the idle task of a network on a node.

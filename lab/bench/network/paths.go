@@ -8,7 +8,6 @@ import (
 
 	"github.com/rolling-swarm/rolling/lab"
 	"github.com/rolling-swarm/rolling/lab/bench/pair"
-	"github.com/rolling-swarm/rolling/lab/bench/site"
 )
 
 const (
@@ -22,15 +21,8 @@ const (
 	macvlanSubnet = "10.94.0.0/24" // on the nodes' own wire
 )
 
-// place makes what the paths lead between, once: a second task beside the idle one of the client's node, and containers
-// on networks that Swarm has not.
+// place makes what the paths lead between, on networks that Swarm has not, and gives all paths.
 func (b *bench) place(ctx context.Context) ([]pair.Mode, error) {
-	for _, network := range []string{ours, overlay} {
-		near := site.Service{Name: b.near(network), Network: "bench-" + network, Replicas: 1, Node: b.client}
-		if err := b.Start(ctx, near); err != nil {
-			return nil, err
-		}
-	}
 	modes, err := b.routedModes(ctx)
 	if err != nil {
 		return nil, err

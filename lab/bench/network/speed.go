@@ -15,11 +15,7 @@ func (b *bench) speeds(ctx context.Context) ([]figure.Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := b.fastPath(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return b.onBoth(ctx, modes, "fast path "+path, comparisons(""))
+	return b.onBoth(ctx, modes, "fast path "+b.auto, comparisons(""))
 }
 
 // onBoth measures with the ends on a CPU each, and then with both on one.
