@@ -52,23 +52,27 @@ func TestTheRoutersTableIsTheSetOfLiveContainers(t *testing.T) {
 		{"a follower loses its power and comes back", (*office).followerLosesPower},
 	} {
 		if !t.Run(f.name, func(t *testing.T) {
-			o := &office{T: t, lab: o.lab, world: o.world, tasks: o.tasks}
-			stop := o.churn("churn")
-			f.do(o)
-			time.Sleep(churnFor)
-			killed := stop()
-			o.scale("churn", *churning)
-			begun := time.Now()
-			o.runs("churn", *churning, 10*time.Minute)
-			o.runs("many", still, 10*time.Minute)
-			settled := time.Since(begun)
-			begun = time.Now()
-			v := o.agree("after "+f.name, routesWithin)
-			t.Logf("%d containers killed; Swarm had replaced all after %v; %v later %d containers and %d routes are the same", killed, settled.Round(time.Second), time.Since(begun).Round(100*time.Millisecond), len(v.Containers), len(v.Routes))
+			(&office{T: t, lab: o.lab, world: o.world, tasks: o.tasks}).breaks(f.name, f.do, still)
 		}) {
 			t.FailNow()
 		}
 	}
+}
+
+// breaks does something while containers come and go, and waits until all is as it should be.
+func (o *office) breaks(what string, do func(*office), still int) {
+	stop := o.churn("churn")
+	do(o)
+	time.Sleep(churnFor)
+	killed := stop()
+	o.scale("churn", *churning)
+	begun := time.Now()
+	o.runs("churn", *churning, 10*time.Minute)
+	o.runs("many", still, 10*time.Minute)
+	settled := time.Since(begun)
+	begun = time.Now()
+	v := o.agree("after "+what, routesWithin)
+	o.Logf("%d containers killed; Swarm had replaced all after %v; %v later %d containers and %d routes are the same", killed, settled.Round(time.Second), time.Since(begun).Round(100*time.Millisecond), len(v.Containers), len(v.Routes))
 }
 
 // churn kills some containers of a service on every node, and scales it up and down, until it is stopped; it tells how

@@ -96,16 +96,21 @@ func (b *bench) change(ctx context.Context, service, way string) (change, error)
 	if err != nil {
 		return change{}, err
 	}
-	tasks, _, err = b.Running(ctx, service, 1, runWithin)
+	started, err := b.started(ctx, service)
+	return change{came: at.Sub(joined), after: at.Sub(started), went: gone.At.Sub(died)}, err
+}
+
+// started is when the container of the service's one task started, as its engine says.
+func (b *bench) started(ctx context.Context, service string) (at time.Time, err error) {
+	tasks, _, err := b.Running(ctx, service, 1, runWithin)
 	if err != nil {
-		return change{}, err
+		return at, err
 	}
 	s, err := b.state(ctx, b.server, tasks[0].Container)
 	if err != nil {
-		return change{}, err
+		return at, err
 	}
-	started, err := time.Parse(time.RFC3339Nano, s.StartedAt)
-	return change{came: at.Sub(joined), after: at.Sub(started), went: gone.At.Sub(died)}, err
+	return time.Parse(time.RFC3339Nano, s.StartedAt)
 }
 
 // successor waits for the next container's route on its node and on the router, and tells both moments. What has arrived
