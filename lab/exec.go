@@ -127,15 +127,23 @@ func (l *Lab) Path(node, file string) (string, error) {
 // InNetwork runs f on a thread inside the network namespace of the node or router. What f starts on other
 // goroutines is outside; sockets that f makes stay inside for good.
 func (l *Lab) InNetwork(node string, f func() error) error {
-	path := namespace.Path(l.space(Router))
-	if node != Router {
-		p, on := l.init(node)
-		if !on {
-			return l.off(node)
-		}
-		path = fmt.Sprintf("/proc/%d/ns/net", p.PID)
+	path, err := l.NetworkPath(node)
+	if err != nil {
+		return err
 	}
 	return namespace.Do(path, f)
+}
+
+// NetworkPath is the file that holds the network namespace of the node or router, for those outside.
+func (l *Lab) NetworkPath(node string) (string, error) {
+	if node == Router {
+		return namespace.Path(l.space(Router)), nil
+	}
+	p, on := l.init(node)
+	if !on {
+		return "", l.off(node)
+	}
+	return fmt.Sprintf("/proc/%d/ns/net", p.PID), nil
 }
 
 // DialContext dials from inside the node's or router's network; it fits http.Transport. The host is a literal

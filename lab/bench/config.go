@@ -46,9 +46,14 @@ func readConfig(args []string, to io.Writer) (Config, error) {
 	f.IntVar(&c.Network.Rounds, "rounds", 60, "net: rounds of each path, on one CPU and on two")
 	f.IntVar(&c.Network.Chunk, "chunk", 64, "net: MiB sent a round")
 	f.IntVar(&c.Network.Pings, "pings", 300, "net: round trips a round")
+	f.IntVar(&c.Network.Conns, "conns", 100, "net: connections made a round")
+	f.IntVar(&c.Network.Packets, "packets", 4000, "net: small UDP packets a round")
 	f.StringVar(&c.Network.Congestion, "congestion", "cubic", "net: TCP's congestion control")
-	f.IntVar(&c.Network.Starts, "starts", 20, "net: pairs of task starts")
-	f.IntVar(&c.Network.Changes, "changes", 15, "net: containers killed and replaced while routes are watched")
+	f.IntVar(&c.Network.Starts, "starts", 20, "net: pairs of task starts, and of container starts")
+	f.IntVar(&c.Network.Changes, "changes", 15, "net: containers killed, and as many stopped, while routes are watched")
+	f.IntVar(&c.Network.Restarts, "restarts", 3, "net: kills of the plugin while a prober asks, from a container and from the router")
+	f.IntVar(&c.Network.Containers, "containers", 500, "net: containers of one service on all nodes")
+	f.StringVar(&c.Network.Only, "only", "", "net: take only subjects whose name holds this word, such as restart")
 	f.IntVar(&c.Address.Repeats, "repeats", 5, "ipam: runs of each Go benchmark")
 	f.IntVar(&c.Address.Calls, "calls", 500, "ipam: calls to the plugin's socket")
 	f.IntVar(&c.Address.Tasks, "tasks", 300, "ipam: tasks of the service whose start is timed")
@@ -90,6 +95,7 @@ func (c Config) Validate() error {
 		value int
 	}{
 		{"rounds", c.Network.Rounds}, {"chunk", c.Network.Chunk}, {"pings", c.Network.Pings}, {"starts", c.Network.Starts}, {"changes", c.Network.Changes},
+		{"conns", c.Network.Conns}, {"packets", c.Network.Packets}, {"restarts", c.Network.Restarts}, {"containers", c.Network.Containers},
 		{"repeats", c.Address.Repeats}, {"calls", c.Address.Calls}, {"tasks", c.Address.Tasks}, {"asked", c.Address.Asked}, {"pairs", c.Address.Pairs}, {"services", c.Address.Services},
 		{"rollouts", c.Rollout.Pairs}, {"plans", c.Manager.Plans}, {"projects", c.Manager.Projects}, {"lists", c.Manager.Lists}, {"writes", c.Manager.Repeats}, {"told", c.Manager.Changes},
 		{"floods", c.Logs.Rounds}, {"megabytes", c.Logs.Bytes}, {"stops", c.Logs.Stops},

@@ -9,14 +9,12 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 )
 
-// client is a BGP speaker of the least kind: it dials, announces once, and counts what it is told. A hundred of them
-// leave the CPUs to the reflector, which is what is measured.
+// client is a BGP speaker of the least kind: it dials, announces once, and counts what it is told.
 type client struct {
 	self netip.Addr
 	conn net.Conn
@@ -27,8 +25,7 @@ type client struct {
 
 const testASN = 64512
 
-func dialReflector(t testing.TB, self, reflector netip.Addr, port int) *client {
-	t.Helper()
+func dialReflector(self, reflector netip.Addr, port int) (*client, error) {
 	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(self, 0)), Timeout: 10 * time.Second}
 	c := &client{self: self, held: map[netip.Prefix]bool{}}
 	deadline := time.Now().Add(20 * time.Second)
@@ -40,13 +37,12 @@ func dialReflector(t testing.TB, self, reflector netip.Addr, port int) *client {
 		if err == nil {
 			c.conn = conn
 		} else if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", self, err)
+			return nil, fmt.Errorf("%s: %w", self, err)
 		} else {
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
-	t.Cleanup(func() { c.conn.Close() })
-	return c
+	return c, nil
 }
 
 // open says OPEN and KEEPALIVE, and waits for the other's.

@@ -29,5 +29,5 @@ func TestNoRouteIsMissingInTwentyRounds(t *testing.T) {
 // TestAReflectorCarriesAHundredNodes is the size that a Swarm may have: ten thousand containers on a hundred nodes.
 func TestAReflectorCarriesAHundredNodes(t *testing.T) {
 	f := reflect(t, 100, 10000)
-	t.Logf("all but a few after %v, all after %v, a node's withdrawal after %v, %v of CPU, %.0f MB", f.most, f.all, f.withdrawn, f.cpu, memory(t))
+	t.Logf("all but a few after %v, all after %v, a node's withdrawal after %v, %v of the reflector's CPU, %.0f MB at its peak, %.0f of them kept", f.most, f.all, f.withdrawn, f.cpu, f.peak, f.rest)
 }

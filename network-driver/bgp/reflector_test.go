@@ -1,9 +1,12 @@
 package bgp
 
 import (
+	"bufio"
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,71 +16,72 @@ import (
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
-// figures of one run with all clients joining at once.
+// figures of one run with all clients joining at once: times, and what the reflector's process alone used.
 type figures struct {
 	most, all, withdrawn time.Duration
 	cpu                  time.Duration
-	missing              int // of one client, when all had most
+	peak, rest           float64 // MB, and what is kept of it
 }
 
-// reflect has clients join a reflector at once, each with its share of the routes, and waits until all have all.
-func reflect(t testing.TB, clients, routes int) figures {
+// reflect has clients join a reflector at once, each with its share of the routes, and waits until all have all. The
+// clients are another process: what this one uses is the reflector's.
+func reflect(t testing.TB, clients, routes int) (f figures) {
 	t.Helper()
-	reflector, port := netip.MustParseAddr("127.0.79.1"), freePort(t)
-	var nodes []netip.Addr
-	for i := range clients {
-		nodes = append(nodes, netip.AddrFrom4([4]byte{127, 0, 78, byte(i + 1)}))
+	j := herd{Reflector: netip.MustParseAddr("127.0.79.1"), Port: freePort(t), Clients: clients, Each: routes / clients}
+	nodes := j.nodes()
+	v := speak(t, j.Reflector, j.Port, func(s *Settings) { s.Hold = 90 * time.Second })
+	meet := func(nodes []netip.Addr) {
+		v.speaker.Meet(j.Reflector, topology.Neighbours(topology.Membership{Self: j.Reflector, Manager: true, Nodes: nodes}, nil, testASN, j.Port))
 	}
-	v := speak(t, reflector, port, func(s *Settings) { s.Hold = 90 * time.Second })
-	v.speaker.Meet(reflector, topology.Neighbours(topology.Membership{Self: reflector, Manager: true, Nodes: nodes}, nil, testASN, port))
-	each := routes / clients
-	var all []*client
-	for _, n := range nodes {
-		all = append(all, dialReflector(t, n, reflector, port))
+	meet(nodes)
+	said, goOn := startHerd(t, j)
+	await := func(word string) time.Time {
+		t.Helper()
+		if !said.Scan() || said.Text() != word {
+			t.Fatalf("the clients said %q, %v, want %q", said.Text(), said.Err(), word)
+		}
+		return time.Now()
 	}
+	await("open")
+	forgetPeak(t)
 	before, begun := cpu(t), time.Now()
-	for i, c := range all {
-		var own []netip.Addr
-		for k := range each {
-			own = append(own, netip.AddrFrom4([4]byte{10, 201, byte((i*each + k) / 250), byte((i*each+k)%250) + 1}))
-		}
-		go c.live(own) //nolint:errcheck // ends with the test; what is missing shows
-	}
-	worst := func(of []*client, want int) int {
-		missing := 0
-		for _, c := range of {
-			missing = max(missing, want-c.holds())
-		}
-		return missing
-	}
-	var f figures
-	want := each * (clients - 1)
-	eventually(t, 2*time.Minute, func() error {
-		missing := worst(all, want)
-		if f.most == 0 && missing <= want/200 {
-			f.most, f.missing = time.Since(begun), missing
-		}
-		if missing > 0 {
-			return fmt.Errorf("%d routes are missing at a client", missing)
-		}
-		return nil
-	})
-	f.all, f.cpu = time.Since(begun), cpu(t)-before
+	goOn()
+	f.most = await("most").Sub(begun)
+	f.all = await("all").Sub(begun)
+	f.cpu, f.peak = cpu(t)-before, memory(t, "VmHWM")
+	debug.FreeOSMemory()
+	f.rest = memory(t, "VmRSS")
 	begun = time.Now()
-	v.speaker.Meet(reflector, topology.Neighbours(topology.Membership{Self: reflector, Manager: true, Nodes: nodes[1:]}, nil, testASN, port))
-	eventually(t, time.Minute, func() error {
-		for _, c := range all[1:] {
-			if got := c.holds(); got != want-each {
-				return fmt.Errorf("%s holds %d", c.self, got)
-			}
-		}
-		return nil
-	})
-	f.withdrawn = time.Since(begun)
+	meet(nodes[1:])
+	f.withdrawn = await("withdrawn").Sub(begun)
 	return f
 }
 
-// cpu is what this process has used: the reflector, and the little that the clients do.
+// startHerd starts the clients' process, which ends with the test.
+func startHerd(t testing.TB, j herd) (said *bufio.Scanner, goOn func()) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+	cmd.Env = append(os.Environ(), asHerd+"="+j.String())
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return bufio.NewScanner(out), func() { _ = in.Close() }
+}
+
+// cpu is what this process has used.
 func cpu(t testing.TB) time.Duration {
 	t.Helper()
 	var u syscall.Rusage
@@ -87,13 +91,22 @@ func cpu(t testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func memory(t testing.TB) float64 {
+// forgetPeak has the kernel count the peak of this process's memory from here on.
+func forgetPeak(t testing.TB) {
+	t.Helper()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// memory is VmRSS or VmHWM of this process, in MB.
+func memory(t testing.TB, of string) float64 {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	_, rest, _ := strings.Cut(string(text), of+":")
 	kb, err := strconv.Atoi(strings.Fields(rest)[0])
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +129,8 @@ func BenchmarkReflector(b *testing.B) {
 				b.ReportMetric(f.all.Seconds(), "s/all")
 				b.ReportMetric(f.withdrawn.Seconds(), "s/withdrawal")
 				b.ReportMetric(f.cpu.Seconds(), "cpu-s")
-				b.ReportMetric(memory(b), "MB")
+				b.ReportMetric(f.peak, "MB-peak")
+				b.ReportMetric(f.rest, "MB-rest")
 			}
 		})
 	}

@@ -30,7 +30,8 @@ type run struct {
 	unwatch  context.CancelFunc
 
 	deadlines  *deadlines
-	reflectors []string // told only what is here; the speaker's loop alone uses it
+	mending    []netip.Addr // neighbours to whom all has yet to be sent again; only the speaker's loop knows it
+	reflectors []string     // told only what is here; the speaker's loop alone uses it
 
 	mu         sync.Mutex // guards all below; only the speaker's loop writes neighbours, own, border and drained
 	neighbours map[netip.Addr]topology.Neighbour
@@ -74,7 +75,7 @@ func start(ctx context.Context, s Settings, self netip.Addr, log *slog.Logger, t
 	r.deadlines = newDeadlines(r.begun, s.Restarting)
 	go r.server.Serve()
 	err := r.server.StartBgp(ctx, &api.StartBgpRequest{Global: &api.Global{
-		Asn: s.ASN, RouterId: self.String(), ListenPort: int32(s.Port), ListenAddresses: []string{self.String()},
+		Asn: s.ASN, RouterId: self.String(), ListenPort: int32(s.Port), ListenAddresses: []string{self.String()}, Families: families(),
 	}})
 	if err == nil {
 		err = r.protect(ctx)
@@ -89,6 +90,10 @@ func start(ctx context.Context, s Settings, self netip.Addr, log *slog.Logger, t
 	log.Info("speaking BGP", "address", self, "port", s.Port, "asn", s.ASN, "restarting", s.Restarting)
 	return r, nil
 }
+
+// families are those that the server makes tables for, as gobgp numbers them: the unicast ones. Left to itself it makes
+// two for each of the two dozen that it knows, with 2048 locks in each: 10 MB of every node.
+func families() []uint32 { return []uint32{0, 1} }
 
 // free tries the listening address before a server is made for it: one that could not listen cannot be ended.
 func free(self netip.Addr, port int) error {

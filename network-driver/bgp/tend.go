@@ -16,6 +16,7 @@ type deadlines struct {
 	mu      sync.Mutex // guards all below: events come from the server's goroutine
 	repair  time.Time  // send all routes again
 	first   time.Time  // session of the burst that waits for its repair
+	sent    uint64     // updates, when a repair was last looked at
 	settle  time.Time  // tell that the rest is stale
 	settled bool
 }
@@ -46,11 +47,23 @@ func (d *deadlines) joined(now time.Time) {
 	d.repair = at
 }
 
-// repairs says that it is time, once.
-func (d *deadlines) repairs(now time.Time) bool {
+// due says that a repair waits for nothing but silence.
+func (d *deadlines) due(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !now.Before(d.repair)
+}
+
+// repairs says that it is time, once: when no update was sent since the last look. To send all again while all is still
+// being sent for the first time would double what waits. Somebody who never falls silent is not waited for.
+func (d *deadlines) repairs(now time.Time, sent uint64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if now.Before(d.repair) {
+		return false
+	}
+	if sent != d.sent && now.Sub(d.repair) < longestSending {
+		d.sent = sent
 		return false
 	}
 	d.repair, d.first = now.Add(repairEvery), time.Time{}
@@ -94,12 +107,7 @@ func (r *run) tend(ctx context.Context, now time.Time) {
 	gone := r.lull.over(now, r.reflected())
 	r.mu.Unlock()
 	r.withdraw(gone)
-	if r.deadlines.repairs(now) && reflects {
-		err := r.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: "all", Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT})
-		if err != nil {
-			r.log.Warn("could not send all routes again", "cause", err)
-		}
-	}
+	r.mend(ctx, now, reflects)
 }
 
 // count leaves routers out: they tell us nothing.

@@ -35,7 +35,7 @@ func TestAllIsSentAgainFiveSecondsAfterABurstOfJoins(t *testing.T) {
 					d.joined(now)
 					joins = joins[1:]
 				}
-				if d.repairs(now) {
+				if d.repairs(now, 0) {
 					got = append(got, s)
 				}
 			}
@@ -45,6 +45,42 @@ func TestAllIsSentAgainFiveSecondsAfterABurstOfJoins(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestNothingIsSentAgainWhileAllIsStillBeingSent(t *testing.T) {
+	begun := time.Date(2026, 10, 1, 9, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name  string
+		until float64 // seconds in which something is sent in each half
+		want  float64
+	}{
+		{"silent before it is due", 4, 7.5},
+		{"ten seconds of updates", 12, 12.5},
+		{"one who never falls silent is not waited for", 1000, 97},
+	} {
+		d := newDeadlines(begun, false)
+		d.joined(begun.Add(2 * time.Second))
+		sent, got := uint64(0), 0.0
+		for s := 0.0; s < 100 && got == 0; s += 0.5 {
+			if s <= c.until {
+				sent += 3
+			}
+			if now := begun.Add(time.Duration(s * float64(time.Second))); d.due(now) && d.repairs(now, sent) {
+				got = s
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: sent again at %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestALargeSwarmIsMendedByAndBy(t *testing.T) {
+	for routes, want := range map[int]int{0: mendAtOnce, 500: 40, 10000: 2, 50000: 1} {
+		if got := atOnce(routes); got != want {
+			t.Errorf("%d routes: to %d neighbours a beat, want %d", routes, got, want)
+		}
 	}
 }
 

@@ -57,13 +57,14 @@ func Paired(name, unit string, ours []float64, peerName string, peer []float64, 
 	return f, nil
 }
 
-// Spread is the median of samples without a peer; its note ends with the smallest and the largest.
+// Spread is the median of samples without a peer; its note ends with the quartiles, the smallest and the largest.
 func Spread(name, unit string, samples []float64, note string) (Figure, error) {
 	if len(samples) == 0 {
 		return Figure{}, fmt.Errorf("figure %s: no sample", name)
 	}
 	if len(samples) > 1 {
-		note = joinNotes(note, fmt.Sprintf("median; least %s, most %s", short(Quantile(samples, 0)), short(Quantile(samples, 1))))
+		note = joinNotes(note, fmt.Sprintf("median; quartiles %s-%s, least %s, most %s",
+			short(Quantile(samples, 0.25)), short(Quantile(samples, 0.75)), short(Quantile(samples, 0)), short(Quantile(samples, 1))))
 	}
 	return Alone(name, unit, Median(samples), len(samples), note), nil
 }

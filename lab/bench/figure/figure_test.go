@@ -125,7 +125,7 @@ c       0.1235   0.5   s     0.247  7     overlay  why
 
 func TestSpreadSaysTheExtremes(t *testing.T) {
 	f, err := Spread("net.announce_ms", "ms", Milliseconds([]time.Duration{time.Second, 3 * time.Millisecond, 1500 * time.Microsecond}), "n1")
-	if err != nil || f.Ours != 3 || f.Note != "n1; median; least 1.5, most 1000" {
+	if err != nil || f.Ours != 3 || f.Note != "n1; median; quartiles 2.25-501.5, least 1.5, most 1000" {
 		t.Errorf("got %+v, %v", f, err)
 	}
 	if _, err := Spread("x", "ms", nil, ""); err == nil {

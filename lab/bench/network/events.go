@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/rolling-swarm/rolling/lab"
@@ -16,66 +19,51 @@ import (
 // routeWithin bounds the wait for one route: above the 9 s after which a silent neighbour is lost.
 const routeWithin = time.Minute
 
-// starts takes turns at starting a service of one task on our network and on overlay, from Swarm's own timestamps:
-// service created until task running.
-func (b *bench) starts(ctx context.Context) ([]figure.Figure, error) {
-	took := map[string][]time.Duration{}
-	var services []string
-	for round := range b.set.Starts {
-		order := []string{ours, overlay}
-		if round%2 == 1 {
-			order = []string{overlay, ours}
-		}
-		for _, network := range order {
-			name := fmt.Sprintf("bench-start-%s-%d", network, round)
-			if err := b.Start(ctx, site.Service{Name: name, Network: "bench-" + network, Replicas: 1, Node: b.client}); err != nil {
-				return nil, err
-			}
-			tasks, created, err := b.Running(ctx, name, 1, runWithin)
-			if err != nil {
-				return nil, err
-			}
-			services = append(services, name)
-			took[network] = append(took[network], tasks[0].Since.Sub(created))
-		}
-	}
-	if err := b.Remove(ctx, services...); err != nil {
-		return nil, err
-	}
-	f, err := figure.Paired("net.start", "ms", figure.Milliseconds(took[ours]), overlay, figure.Milliseconds(took[overlay]),
-		"service created to its one task running, Swarm's timestamps, the network at work on the node")
-	return []figure.Figure{f}, err
-}
+// ways are how a container ends: by a crash, and by the engine's stop.
+func ways() []string { return []string{"kill", "stop"} }
 
-// changes kills a container again and again, and watches kernels: from the container's end until the router has no
-// route to it, and from the route of Swarm's replacement on its node until the router has it too.
+// changes ends a container again and again, and watches kernels: from the container's end until the router has no route
+// to it, and from the route of Swarm's replacement on its node until the router has it too.
 func (b *bench) changes(ctx context.Context) ([]figure.Figure, error) {
 	const service = "bench-change"
 	if err := b.Start(ctx, site.Service{Name: service, Network: "bench-" + ours, Replicas: 1, Node: b.server}); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var came, went []time.Duration
+	var came, after []time.Duration
+	went := map[string][]time.Duration{}
 	for range b.set.Changes {
-		c, err := b.change(ctx, service)
+		for _, way := range ways() {
+			c, err := b.change(ctx, service, way)
+			if err != nil {
+				return nil, err
+			}
+			came, after, went[way] = append(came, c.came), append(after, c.after), append(went[way], c.went)
+		}
+	}
+	var figures []figure.Figure
+	for _, f := range []struct {
+		name, note string
+		took       []time.Duration
+	}{
+		{"net.announce_ms", "route in the node's kernel (the container holds its link) to route in the router's, as this process hears both: a busy machine shifts either by some ms", came},
+		{"net.announce_start_ms", "container's start, by the engine's event, to route in the router's kernel: below 0, the route was there first", after},
+		{"net.withdraw_ms", "container's end by kill -9, as the engine tells it, to route gone from the router's kernel", went["kill"]},
+		{"net.withdraw_stop_ms", "container's end by docker stop, as the engine tells it, to route gone from the router's kernel", went["stop"]},
+	} {
+		made, err := figure.Spread(f.name, "ms", figure.Milliseconds(f.took), f.note)
 		if err != nil {
 			return nil, err
 		}
-		came, went = append(came, c.came), append(went, c.went)
+		figures = append(figures, made)
 	}
-	announce, err := figure.Spread("net.announce_ms", "ms", figure.Milliseconds(came), "route in the node's kernel (Join) to route in the router's, as this process hears both: a busy machine shifts either by some ms")
-	if err != nil {
-		return nil, err
-	}
-	withdraw, err := figure.Spread("net.withdraw_ms", "ms", figure.Milliseconds(went), "container's end, as the engine tells it, to route gone from the router's kernel")
-	return []figure.Figure{announce, withdraw}, err
+	return figures, b.Remove(ctx, service)
 }
 
-type change struct{ came, went time.Duration }
+// change is how long routes took: to come, to come after the engine's word that the container runs, and to go.
+type change struct{ came, after, went time.Duration }
 
-// change kills the service's container and watches until its successor's route is everywhere.
-func (b *bench) change(ctx context.Context, service string) (change, error) {
+// change ends the service's container and watches until its successor's route is everywhere.
+func (b *bench) change(ctx context.Context, service, way string) (change, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tasks, _, err := b.Running(ctx, service, 1, runWithin)
@@ -91,7 +79,7 @@ func (b *bench) change(ctx context.Context, service string) (change, error) {
 	if err != nil {
 		return change{}, err
 	}
-	died, err := b.kill(ctx, b.server, old.Container)
+	died, err := b.end(ctx, b.server, old.Container, way)
 	if err != nil {
 		return change{}, err
 	}
@@ -105,48 +93,88 @@ func (b *bench) change(ctx context.Context, service string) (change, error) {
 	if err != nil {
 		return change{}, err
 	}
-	came, err := successor(ctx, node, router, arrived)
-	return change{came: came, went: gone.At.Sub(died)}, err
+	joined, at, err := successor(ctx, node, router, arrived)
+	if err != nil {
+		return change{}, err
+	}
+	started, err := b.started(ctx, service)
+	return change{came: at.Sub(joined), after: at.Sub(started), went: gone.At.Sub(died)}, err
 }
 
-// successor waits for the next container's route on its node and on the router, and tells the time between. What has
-// arrived at the router already is given.
-func successor(ctx context.Context, node, router <-chan site.RouteChange, arrived map[netip.Addr]time.Time) (time.Duration, error) {
-	joined, err := site.Await(ctx, node, runWithin, "the successor's Join", func(c site.RouteChange) bool {
+// started is when the container of the service's one task ran, by the engine's event. StartedAt is earlier: the engine
+// takes that time before it makes the container's network.
+func (b *bench) started(ctx context.Context, service string) (at time.Time, err error) {
+	tasks, _, err := b.Running(ctx, service, 1, runWithin)
+	if err != nil {
+		return at, err
+	}
+	out, err := b.Lab.Docker(ctx, b.server, "events", "--since", "10m", "--until", "0s", "--filter", "container="+tasks[0].Container, "--filter", "event=start", "--format", "{{.TimeNano}}")
+	if err != nil {
+		return at, err
+	}
+	nanos, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
+	if err != nil {
+		return at, fmt.Errorf("start of container %s: %w", tasks[0].Container, err)
+	}
+	return time.Unix(0, nanos), nil
+}
+
+// successor waits for the next container's route on its node and on the router, and tells both moments. What has arrived
+// at the router already is given.
+func successor(ctx context.Context, node, router <-chan site.RouteChange, arrived map[netip.Addr]time.Time) (joined, came time.Time, err error) {
+	here, err := site.Await(ctx, node, runWithin, "the successor's Join", func(c site.RouteChange) bool {
 		return !c.Gone && netip.MustParsePrefix(pool).Contains(c.Address)
 	})
 	if err != nil {
-		return 0, err
+		return joined, came, err
 	}
-	if at, early := arrived[joined.Address]; early {
-		return at.Sub(joined.At), nil
+	if at, early := arrived[here.Address]; early {
+		return here.At, at, nil
 	}
-	came, err := site.Await(ctx, router, routeWithin, "announcement of "+joined.Address.String(), func(c site.RouteChange) bool {
-		return !c.Gone && c.Address == joined.Address
+	there, err := site.Await(ctx, router, routeWithin, "announcement of "+here.Address.String(), func(c site.RouteChange) bool {
+		return !c.Gone && c.Address == here.Address
 	})
-	return came.At.Sub(joined.At), err
+	return here.At, there.At, err
 }
 
-// kill ends a container and tells when it ended, as its engine says.
-func (b *bench) kill(ctx context.Context, node, container string) (died time.Time, err error) {
-	err = b.With(node, func(c *client.Client) error {
-		if _, err := c.ContainerKill(ctx, container, client.ContainerKillOptions{Signal: "KILL"}); err != nil {
-			return fmt.Errorf("kill container %s on %s: %w", container, node, err)
+// end ends a container and tells when it ended, as its engine says.
+func (b *bench) end(ctx context.Context, node, id, way string) (died time.Time, err error) {
+	s, err := b.state(ctx, node, id)
+	if err != nil {
+		return died, err
+	}
+	if way == "stop" {
+		_, err = b.Lab.Docker(ctx, node, "stop", id)
+	} else {
+		_, err = b.Lab.Exec(ctx, node, "kill", "-9", strconv.Itoa(s.Pid))
+	}
+	if err != nil {
+		return died, fmt.Errorf("%s container %s on %s: %w", way, id, node, err)
+	}
+	err = b.Lab.Eventually(ctx, runWithin, "the end of container "+id, func() error {
+		s, err := b.state(ctx, node, id)
+		if err != nil {
+			return err
 		}
-		return b.Lab.Eventually(ctx, runWithin, "the end of container "+container, func() error {
-			got, err := c.ContainerInspect(ctx, container, client.ContainerInspectOptions{})
-			if err != nil {
-				return err
-			}
-			if s := got.Container.State; s == nil || s.Running {
-				return fmt.Errorf("%s still runs it", node)
-			} else if died, err = time.Parse(time.RFC3339Nano, s.FinishedAt); err != nil {
-				return fmt.Errorf("its end %q: %w", s.FinishedAt, err)
-			}
-			return nil
-		})
+		if s.Running {
+			return fmt.Errorf("%s still runs it", node)
+		}
+		died, err = time.Parse(time.RFC3339Nano, s.FinishedAt)
+		return err
 	})
 	return died, err
+}
+
+// state is what its engine says of a container.
+func (b *bench) state(ctx context.Context, node, id string) (s container.State, err error) {
+	err = b.With(node, func(c *client.Client) error {
+		got, err := c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+		if err == nil && got.Container.State != nil {
+			s = *got.Container.State
+		}
+		return err
+	})
+	return s, err
 }
 
 // powerLoss takes the power from the server's node and waits until the router has lost its routes. The node stays off.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rolling-swarm/rolling/lab/bench/figure"
@@ -15,13 +16,17 @@ import (
 
 // Settings are how much to measure.
 type Settings struct {
-	Root       string // the checkout, of which the driver's own benchmark is run
 	Rounds     int    // of each path, on one CPU and on two
 	Chunk      int    // MiB a piece
 	Pings      int    // round trips a piece
+	Conns      int    // connections a piece
+	Packets    int    // small UDP packets a piece
 	Congestion string // TCP's algorithm
 	Starts     int    // pairs of task starts
-	Changes    int    // stops and starts whose routes are watched
+	Changes    int    // kills, and as many stops, whose routes are watched
+	Restarts   int    // of the plugin, seen from a container, and as many from the router
+	Containers int    // of one service on all nodes
+	Only       string // take only subjects whose name holds it
 }
 
 const (
@@ -29,6 +34,7 @@ const (
 	overlay = "overlay"
 	host    = "host"
 	bridge  = "bridge"
+	macvlan = "macvlan"
 
 	pool = "10.201.0.0/16" // within what the lab's router takes
 	// runWithin bounds the start of a few tasks, on a machine with other work.
@@ -42,6 +48,7 @@ type bench struct {
 	client string // the followers: a path's ends
 	server string
 	idle   map[string]string // network → the service that keeps it alive on every node
+	auto   string            // the fast path that the driver picks by itself
 }
 
 // Measure takes every figure. What could be measured is returned also when something failed.
@@ -56,15 +63,12 @@ func Measure(ctx context.Context, s *site.Site, set Settings) ([]figure.Figure, 
 	}
 	var figures []figure.Figure
 	var errs []error
-	for _, m := range []struct {
-		what string
-		take func(context.Context) ([]figure.Figure, error)
-	}{
-		{"paths", b.paths}, {"fast paths", b.fastPaths}, {"task starts", b.starts}, {"routes that come and go", b.changes},
-		{"a power loss", b.powerLoss}, // the last: a node is lost by it
-	} {
+	for _, m := range b.subjects() {
 		if ctx.Err() != nil {
 			break // the figure under way has said so
+		}
+		if !strings.Contains(m.what, set.Only) {
+			continue
 		}
 		s.Say("net: %s", m.what)
 		got, err := m.take(ctx)
@@ -76,9 +80,29 @@ func Measure(ctx context.Context, s *site.Site, set Settings) ([]figure.Figure, 
 	return figures, errors.Join(errs...)
 }
 
+// A subject is some figures that are taken together.
+type subject struct {
+	what string
+	take func(context.Context) ([]figure.Figure, error)
+}
+
+// subjects in their order: each has its file. A power loss is the last, since a node is lost by it.
+func (b *bench) subjects() []subject {
+	return []subject{
+		{"paths", b.speeds},
+		{"other fast paths", b.otherPaths},
+		{"task starts", b.starts},
+		{"container starts", b.shares},
+		{"routes that come and go", b.changes},
+		{"the plugin's restart", b.restarts},
+		{"many containers", b.many},
+		{"a power loss", b.powerLoss},
+	}
+}
+
 // prepare makes both networks and puts one idle task of each on every node, so that a later task finds its network
-// there, as on a node at work.
-func (b *bench) prepare(ctx context.Context) error {
+// there, as on a node at work, and a second one beside the client's.
+func (b *bench) prepare(ctx context.Context) (err error) {
 	for name, n := range map[string]site.Network{
 		ours:    site.Rolling("bench-rolling", pool),
 		overlay: site.Overlay("bench-overlay", "10.90.0.0/16"),
@@ -90,13 +114,20 @@ func (b *bench) prepare(ctx context.Context) error {
 		if err := b.Start(ctx, site.Service{Name: b.idle[name], Network: n.Name}); err != nil {
 			return err
 		}
-	}
-	for _, service := range b.idle {
-		if _, _, err := b.Running(ctx, service, len(b.Lab.Nodes()), runWithin); err != nil {
+		if err := b.Start(ctx, site.Service{Name: b.near(name), Network: n.Name, Replicas: 1, Node: b.client}); err != nil {
 			return err
 		}
 	}
-	return nil
+	for name, service := range b.idle {
+		if _, _, err := b.Running(ctx, service, len(b.Lab.Nodes()), runWithin); err != nil {
+			return err
+		}
+		if _, _, err := b.Running(ctx, b.near(name), 1, runWithin); err != nil {
+			return err
+		}
+	}
+	b.auto, err = b.fastPath(ctx)
+	return err
 }
 
 // idleTask is the idle task of a network on a node.

@@ -12,25 +12,28 @@ import (
 )
 
 func measured() pair.Result {
-	return pair.Result{Congestion: "cubic", Series: []pair.Series{
-		{Name: host, Gbit: []float64{10, 20}, P50: []float64{30, 40}, P99: []float64{100, 100}},
-		{Name: ours, Gbit: []float64{9, 16}, P50: []float64{36, 44}, P99: []float64{150, 130}},
-		{Name: overlay, Gbit: []float64{6, 8}, P50: []float64{48, 55}, P99: []float64{200, 200}},
-		{Name: bridge, Gbit: []float64{4.5, 8}, P50: []float64{50, 60}, P99: []float64{210, 220}},
-	}}
+	r := pair.Result{Congestion: "cubic"}
+	for name, v := range map[string]float64{host: 10, ours: 8, overlay: 4, bridge: 2, macvlan: 16, ours + local: 12, overlay + local: 6, bridge + local: 3, macvlan + local: 24} {
+		row := []float64{v, 2 * v}
+		r.Series = append(r.Series, pair.Series{Name: name, Gbit: row, P50: row, P99: row, CPU: row, Many: row, Conns: row, Packets: row})
+	}
+	return r
 }
 
-func TestPathFiguresBearTheNamesOfTheContract(t *testing.T) {
-	two, err := pathFigures(measured(), "", "two")
+func TestSpeedFiguresBearTheNamesOfTheContract(t *testing.T) {
+	two, err := speedFigures(measured(), comparisons(""), "", "two, cubic")
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, err := pathFigures(measured(), ".1cpu", "one")
+	one, err := speedFigures(measured(), []comparison{{ours, host, ""}, {ours + local, host, ".nft" + local}}, ".1cpu", "one, cubic")
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := map[string]figure.Figure{}
 	for _, f := range append(two, one...) {
+		if _, twice := found[f.Name]; twice {
+			t.Errorf("two figures %s", f.Name)
+		}
 		found[f.Name] = f
 		if err := f.Check(); err != nil {
 			t.Error(err)
@@ -43,12 +46,19 @@ func TestPathFiguresBearTheNamesOfTheContract(t *testing.T) {
 		peer  string
 		ratio float64
 	}{
-		"net.throughput":         {host, 0.85},
-		"net.throughput.1cpu":    {host, 0.85},
-		"net.throughput.overlay": {overlay, 1.75},
-		"net.throughput.bridge":  {bridge, 2},
-		"net.rtt_p50":            {host, 1.15},
-		"net.rtt_p99":            {host, 1.4},
+		"net.throughput":                {host, 0.8},
+		"net.throughput.1cpu":           {host, 0.8},
+		"net.throughput.overlay":        {overlay, 2},
+		"net.throughput.bridge":         {bridge, 4},
+		"net.throughput.macvlan":        {macvlan, 0.5},
+		"net.throughput-local.overlay":  {overlay + local, 2},
+		"net.throughput.nft-local.1cpu": {host, 1.2},
+		"net.throughput_8":              {host, 0.8},
+		"net.rtt_p50":                   {host, 0.8},
+		"net.rtt_p99":                   {host, 0.8},
+		"net.connections":               {host, 0.8},
+		"net.udp_pps":                   {host, 0.8},
+		"net.cpu_per_gbit":              {host, 0.8},
 	} {
 		f, ok := found[name]
 		if !ok {
@@ -61,11 +71,31 @@ func TestPathFiguresBearTheNamesOfTheContract(t *testing.T) {
 	}
 }
 
-func TestPathFiguresNameThePathThatIsMissing(t *testing.T) {
+func TestSpeedFiguresNameThePathThatIsMissing(t *testing.T) {
 	r := measured()
-	r.Series = r.Series[:2]
-	if _, err := pathFigures(r, "", ""); err == nil || !strings.Contains(err.Error(), overlay) {
+	for i := range r.Series {
+		if r.Series[i].Name == overlay {
+			r.Series[i].Name = "another"
+		}
+	}
+	if _, err := speedFigures(r, comparisons(""), "", ""); err == nil || !strings.Contains(err.Error(), overlay) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestUsageIsReadFromStatusAndStat(t *testing.T) {
+	u, err := usageOf("Name:\tnetwork-driver\nVmRSS:\t   20480 kB\nThreads:\t9\n7 (network) driver) S 1 7 7 0 -1 4194560 1 0 0 0 120 30 0 0 20 0 9 0 1 1\n")
+	if err != nil || u.rss != 20 || u.cpu != 1500*time.Millisecond {
+		t.Errorf("got %+v, %v", u, err)
+	}
+	for _, bad := range []string{"", "VmRSS: 1 kB\n7 (x) S", "VmRSS: x kB\n7 (x) S 1 7 7 0 -1 4194560 1 0 0 0 120 30 0 0"} {
+		if _, err := usageOf(bad); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+	before, after := map[string]usage{"a": {cpu: time.Second}, "b": {cpu: time.Second, rss: 3}}, map[string]usage{"a": {cpu: 2 * time.Second}, "b": {cpu: 5 * time.Second, rss: 9}}
+	if busiest(after, before, 10*time.Second) != 40 || sum(after)-sum(before) != 5*time.Second || largest(after) != 9 {
+		t.Errorf("%v, %v, %v", busiest(after, before, 10*time.Second), sum(after)-sum(before), largest(after))
 	}
 }
 
@@ -87,8 +117,8 @@ func TestSuccessorIsTimedAlsoWhenItWasFasterThanTheWithdrawal(t *testing.T) {
 				router <- r
 			}
 			close(router)
-			if took, err := successor(t.Context(), node, router, c.arrived); err != nil || took != time.Second {
-				t.Errorf("got %v, %v, want 1s", took, err)
+			if joined, came, err := successor(t.Context(), node, router, c.arrived); err != nil || came.Sub(joined) != time.Second {
+				t.Errorf("got %v and %v, %v, want 1s", joined, came, err)
 			}
 		})
 	}

@@ -2,7 +2,6 @@ package pair
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,41 +11,72 @@ import (
 	"github.com/rolling-swarm/rolling/lab/namespace"
 )
 
+// path is the client's side of one mode.
+type path struct {
+	Mode
+	one  net.Conn
+	many []net.Conn
+}
+
 // call dials every mode, measures, and writes the result.
 func (j Job) call(out io.Writer) error {
 	if err := pin(j.OneCPU, client); err != nil {
 		return err
 	}
-	conns := make([]net.Conn, len(j.Modes))
+	threads, err := softirqThreads()
+	if err != nil {
+		return err
+	}
+	paths := make([]path, len(j.Modes))
 	result := Result{Series: make([]Series, len(j.Modes))}
 	for i, m := range j.Modes {
-		var err error
-		if conns[i], err = j.dial(m); err != nil {
+		if paths[i], err = j.open(m); err != nil {
 			return err
 		}
-		defer conns[i].Close() //nolint:errcheck // everything was answered
-		if result.Congestion, err = congestionOf(conns[i]); err != nil {
+		defer paths[i].close()
+		if result.Congestion, err = congestionOf(paths[i].one); err != nil {
 			return err
 		}
 		result.Series[i].Name = m.Name
 	}
 	buf := make([]byte, bufSize)
 	for round := range j.Warmup + j.Rounds {
-		for k := range conns {
-			i := (k + round) % len(conns) // no mode is always the first after a pause
-			gbit, trips, err := j.piece(conns[i], buf)
-			if err != nil {
-				return fmt.Errorf("path %s: round %d: %w", j.Modes[i].Name, round+1, err)
+		for k := range paths {
+			i := (k + round) % len(paths) // no mode is always the first after a pause
+			s := &result.Series[i]
+			if round < j.Warmup {
+				s = &Series{}
 			}
-			if round >= j.Warmup {
-				s := &result.Series[i]
-				s.Gbit = append(s.Gbit, gbit)
-				s.P50 = append(s.P50, figure.Quantile(trips, 0.5))
-				s.P99 = append(s.P99, figure.Quantile(trips, 0.99))
+			if err := j.round(paths[i], buf, threads, s); err != nil {
+				return fmt.Errorf("path %s: round %d: %w", j.Modes[i].Name, round+1, err)
 			}
 		}
 	}
 	return json.NewEncoder(out).Encode(result)
+}
+
+func (j Job) open(m Mode) (p path, err error) {
+	p.Mode = m
+	if p.one, err = j.dial(m); err != nil {
+		return p, err
+	}
+	for range j.Streams {
+		c, err := j.dial(m)
+		if err != nil {
+			p.close()
+			return p, err
+		}
+		p.many = append(p.many, c)
+	}
+	return p, nil
+}
+
+// close ends the connections: whatever was asked was answered.
+func (p path) close() {
+	_ = p.one.Close()
+	for _, c := range p.many {
+		_ = c.Close()
+	}
 }
 
 func (j Job) dial(m Mode) (conn net.Conn, err error) {
@@ -61,37 +91,36 @@ func (j Job) dial(m Mode) (conn net.Conn, err error) {
 	return conn, nil
 }
 
-// piece sends one chunk, then pings: Gbit/s, and each round trip in µs.
-func (j Job) piece(c net.Conn, buf []byte) (gbit float64, trips []float64, err error) {
-	if err := c.SetDeadline(time.Now().Add(stallWithin)); err != nil {
-		return 0, nil, err
+// round takes one sample of everything on one path.
+func (j Job) round(p path, buf []byte, threads softirqs, s *Series) error {
+	gbit, cpu, err := bulkPiece(p.one, buf, j.Chunk, threads)
+	if err != nil {
+		return fmt.Errorf("a piece: %w", err)
 	}
-	head := [headSize]byte{bulk}
-	begun := time.Now()
-	if _, err := c.Write(head[:]); err != nil {
-		return 0, nil, err
+	trips, err := pingPiece(p.one, buf, j.Pings)
+	if err != nil {
+		return fmt.Errorf("round trips: %w", err)
 	}
-	for left := j.Chunk; left > 0; {
-		n, err := c.Write(buf[:min(left, len(buf))])
+	s.Gbit, s.CPU = append(s.Gbit, gbit), append(s.CPU, cpu)
+	s.P50, s.P99 = append(s.P50, figure.Quantile(trips, 0.5)), append(s.P99, figure.Quantile(trips, 0.99))
+	for _, more := range []struct {
+		what string
+		want int
+		into *[]float64
+		take func() (float64, error)
+	}{
+		{"streams", j.Streams, &s.Many, func() (float64, error) { return manyPiece(p.many, buf, j.Chunk) }},
+		{"connections", j.Conns, &s.Conns, func() (float64, error) { return connPiece(p.Mode, j.Conns) }},
+		{"packets", j.Packets, &s.Packets, func() (float64, error) { return packetPiece(p.Mode, j.Packets) }},
+	} {
+		if more.want == 0 {
+			continue
+		}
+		rate, err := more.take()
 		if err != nil {
-			return 0, nil, err
+			return fmt.Errorf("%d %s: %w", more.want, more.what, err)
 		}
-		left -= n
+		*more.into = append(*more.into, rate)
 	}
-	if _, err := io.ReadFull(c, buf[:1]); err != nil {
-		return 0, nil, err
-	}
-	gbit = float64(j.Chunk) * 8 / 1e9 / time.Since(begun).Seconds()
-	head[0] = ping
-	trips = make([]float64, j.Pings)
-	for i := range trips {
-		begun := time.Now()
-		_, werr := c.Write(head[:])
-		_, rerr := io.ReadFull(c, buf[:headSize])
-		if err := errors.Join(werr, rerr); err != nil {
-			return 0, nil, err
-		}
-		trips[i] = float64(time.Since(begun).Nanoseconds()) / 1e3
-	}
-	return gbit, trips, nil
+	return nil
 }

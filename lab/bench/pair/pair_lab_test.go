@@ -35,7 +35,7 @@ func TestPathsAreMeasuredInTurnsInAnotherNamespace(t *testing.T) {
 	mode := func(name, port string) Mode {
 		return Mode{Name: name, Client: space, Server: space, Listen: "127.0.0.1:" + port, Dial: "127.0.0.1:" + port}
 	}
-	j := Job{Modes: []Mode{mode("a", "7998"), mode("b", "7999")}, Rounds: 3, Warmup: 1, Chunk: 1 << 20, Pings: 20, Congestion: "reno", OneCPU: true}
+	j := Job{Modes: []Mode{mode("a", "7998"), mode("b", "7999")}, Rounds: 3, Warmup: 1, Chunk: 1 << 20, Pings: 20, Streams: 8, Conns: 10, Packets: 500, Congestion: "reno", OneCPU: true}
 	r, err := j.run(t.Context(), endOf)
 	if err != nil {
 		t.Fatal(err)
@@ -44,13 +44,21 @@ func TestPathsAreMeasuredInTurnsInAnotherNamespace(t *testing.T) {
 		t.Fatalf("got %+v", r)
 	}
 	for _, s := range r.Series {
-		if len(s.Gbit) != 3 || len(s.P50) != 3 || len(s.P99) != 3 {
-			t.Errorf("path %s: %+v, want 3 rounds", s.Name, s)
-		}
-		for i := range s.P50 {
-			if s.Gbit[i] <= 0 || s.P50[i] <= 0 || s.P99[i] < s.P50[i] {
-				t.Errorf("path %s, round %d: %v Gbit/s, p50 %v, p99 %v", s.Name, i, s.Gbit[i], s.P50[i], s.P99[i])
+		for what, row := range map[string][]float64{"Gbit/s": s.Gbit, "CPU": s.CPU, "p50": s.P50, "p99": s.P99, "Gbit/s of 8": s.Many, "connections": s.Conns, "packets": s.Packets} {
+			if len(row) != 3 {
+				t.Errorf("path %s: %s %v, want 3 rounds", s.Name, what, row)
+			}
+			for i, v := range row {
+				if v <= 0 {
+					t.Errorf("path %s, round %d: %s is %v", s.Name, i, what, v)
+				}
 			}
 		}
+		for i := range s.P50 {
+			if s.P99[i] < s.P50[i] {
+				t.Errorf("path %s, round %d: p50 %v, p99 %v", s.Name, i, s.P50[i], s.P99[i])
+			}
+		}
+		t.Logf("%+v", s)
 	}
 }

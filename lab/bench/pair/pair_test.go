@@ -37,24 +37,26 @@ func endOf(ctx context.Context, which string) *exec.Cmd {
 
 func TestTheServerAnswersPingsAndPieces(t *testing.T) {
 	ours, theirs := net.Pipe()
-	j := Job{Chunk: 3*bufSize + 7}
 	ended := make(chan error, 1)
-	go func() { ended <- j.answer(theirs) }()
-	head := bytes.Repeat([]byte{9}, headSize)
-	head[0] = ping
-	if _, err := ours.Write(head); err != nil {
-		t.Fatal(err)
+	go func() { ended <- answer(theirs) }()
+	buf := make([]byte, bufSize)
+	for _, size := range []int{3*bufSize + 7, 1} {
+		if _, err := push(ours, buf, size); err != nil {
+			t.Fatal(err)
+		}
 	}
-	back := make([]byte, headSize)
-	if _, err := io.ReadFull(ours, back); err != nil || !bytes.Equal(back, head) {
-		t.Fatalf("ping came back as %v, %v", back, err)
+	trips, err := pingPiece(ours, buf, 5)
+	if err != nil || len(trips) != 5 {
+		t.Errorf("%d round trips, %v", len(trips), err)
 	}
-	head[0] = bulk
-	if _, err := ours.Write(append(head, make([]byte, j.Chunk)...)); err != nil {
-		t.Fatal(err)
+	for _, trip := range trips {
+		if trip <= 0 {
+			t.Errorf("a round trip of %v", trip)
+		}
 	}
-	if _, err := io.ReadFull(ours, back[:1]); err != nil {
-		t.Fatal(err)
+	gbit, cpu, err := bulkPiece(ours, buf, 1<<20, nil)
+	if err != nil || gbit <= 0 || cpu <= 0 {
+		t.Errorf("%v Gbit/s, %v CPU s a Gbit, %v", gbit, cpu, err)
 	}
 	_ = ours.Close()
 	if err := <-ended; !errors.Is(err, io.EOF) {
@@ -62,19 +64,20 @@ func TestTheServerAnswersPingsAndPieces(t *testing.T) {
 	}
 }
 
-func TestPieceMeasuresEveryRoundTrip(t *testing.T) {
-	ours, theirs := net.Pipe()
-	defer ours.Close()
-	j := Job{Chunk: 1 << 20, Pings: 5}
-	go j.answer(theirs)
-	gbit, trips, err := j.piece(ours, make([]byte, bufSize))
-	if err != nil || gbit <= 0 || len(trips) != 5 {
-		t.Errorf("%v Gbit/s, %d round trips, %v", gbit, len(trips), err)
+func TestStreamsShareAPiece(t *testing.T) {
+	var all []net.Conn
+	for range 3 {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		go answer(theirs)
+		all = append(all, ours)
 	}
-	for _, trip := range trips {
-		if trip <= 0 {
-			t.Errorf("a round trip of %v", trip)
-		}
+	if gbit, err := manyPiece(all, make([]byte, bufSize), 1<<20); err != nil || gbit <= 0 {
+		t.Errorf("%v Gbit/s, %v", gbit, err)
+	}
+	_ = all[1].Close()
+	if _, err := manyPiece(all, make([]byte, bufSize), 1<<20); err == nil {
+		t.Error("a stream that ended is not missed")
 	}
 }
 

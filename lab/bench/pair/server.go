@@ -2,19 +2,24 @@ package pair
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rolling-swarm/rolling/lab/namespace"
 )
 
 // A request is headSize bytes that begin with what it asks for.
 const (
-	headSize = 64
-	bulk     = 'b' // Chunk bytes follow; one byte is the answer
-	ping     = 'p' // the head comes back
-	bufSize  = 1 << 17
+	headSize  = 64
+	bulk      = 'b' // a length of 8 bytes, and after the head as many bytes; the server's CPU time in ns is the answer
+	ping      = 'p' // the head comes back
+	bulkReply = 8
+	bufSize   = 1 << 17
 )
 
 // serve listens in every mode, says so, and answers until the input ends.
@@ -22,17 +27,8 @@ func (j Job) serve(in io.Reader, out io.Writer) error {
 	if err := pin(j.OneCPU, server); err != nil {
 		return err
 	}
-	lc := net.ListenConfig{Control: congestion(j.Congestion)} // connections inherit it
 	for _, m := range j.Modes {
-		err := namespace.Do(m.Server, func() error {
-			l, err := lc.Listen(context.Background(), "tcp4", m.Listen)
-			if err != nil {
-				return err
-			}
-			go j.accept(l)
-			return nil
-		})
-		if err != nil {
+		if err := namespace.Do(m.Server, func() error { return j.listen(m) }); err != nil {
 			return fmt.Errorf("path %s: listen: %w", m.Name, err)
 		}
 	}
@@ -43,7 +39,33 @@ func (j Job) serve(in io.Reader, out io.Writer) error {
 	return err
 }
 
-func (j Job) accept(l net.Listener) {
+// listen starts one mode's server, inside its namespace.
+func (j Job) listen(m Mode) error {
+	lc := net.ListenConfig{Control: congestion(j.Congestion)} // connections inherit it
+	l, err := lc.Listen(context.Background(), "tcp4", m.Listen)
+	if err != nil {
+		return err
+	}
+	go accept(l)
+	if j.Packets == 0 {
+		return nil
+	}
+	at, err := netip.ParseAddrPort(m.Listen)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}); err != nil {
+		return err
+	}
+	go answerPackets(fd) //nolint:errcheck // the client says what went wrong
+	return nil
+}
+
+func accept(l net.Listener) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -51,13 +73,13 @@ func (j Job) accept(l net.Listener) {
 		}
 		go func() {
 			defer c.Close() //nolint:errcheck // the client says what went wrong
-			_ = j.answer(c)
+			_ = answer(c)
 		}()
 	}
 }
 
 // answer serves one connection until it ends.
-func (j Job) answer(c io.ReadWriter) error {
+func answer(c io.ReadWriter) error {
 	buf := make([]byte, bufSize)
 	for {
 		if _, err := io.ReadFull(c, buf[:headSize]); err != nil {
@@ -65,14 +87,16 @@ func (j Job) answer(c io.ReadWriter) error {
 		}
 		reply := headSize
 		if buf[0] == bulk {
-			for left := j.Chunk; left > 0; {
+			begun := processTime()
+			for left := int(binary.BigEndian.Uint64(buf[1:])); left > 0; {
 				n, err := c.Read(buf[:min(len(buf), left)])
 				if err != nil {
 					return err
 				}
 				left -= n
 			}
-			reply = 1
+			binary.BigEndian.PutUint64(buf, uint64(processTime()-begun))
+			reply = bulkReply
 		}
 		if _, err := c.Write(buf[:reply]); err != nil {
 			return err

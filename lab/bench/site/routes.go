@@ -50,6 +50,29 @@ func routeChange(u netlink.RouteUpdate, now time.Time) (RouteChange, bool) {
 	return RouteChange{Address: a, Gone: u.Type == unix.RTM_DELROUTE, At: now}, true
 }
 
+// Addresses are those to which the kernel of the node or the router has a /32, in any of its tables.
+func (s *Site) Addresses(node string) (map[netip.Addr]bool, error) {
+	var all []netlink.Route
+	err := s.Lab.InNetwork(node, func() (err error) {
+		all, err = netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("routes of %s: %w", node, err)
+	}
+	found := map[netip.Addr]bool{}
+	for _, r := range all {
+		if r.Dst == nil || r.Type != unix.RTN_UNICAST {
+			continue
+		}
+		if ones, _ := r.Dst.Mask.Size(); ones == 32 {
+			a, _ := netip.AddrFromSlice(r.Dst.IP.To4())
+			found[a] = true
+		}
+	}
+	return found, nil
+}
+
 // Await takes changes from the channel until one is wanted.
 func Await(ctx context.Context, from <-chan RouteChange, within time.Duration, what string, wanted func(RouteChange) bool) (RouteChange, error) {
 	late := time.NewTimer(within)

@@ -49,6 +49,18 @@ func (s *Site) Start(ctx context.Context, v Service) error {
 	return nil
 }
 
+// Scale changes how many tasks the service has. It does not wait.
+func (s *Site) Scale(ctx context.Context, service string, replicas int) error {
+	leader, err := s.Lab.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Lab.Docker(ctx, leader, "service", "scale", "--detach", fmt.Sprintf("%s=%d", service, replicas)); err != nil {
+		return fmt.Errorf("scale service %s to %d: %w", service, replicas, err)
+	}
+	return nil
+}
+
 // Unplaced is a service that no node takes.
 func Unplaced(name, network string, replicas int) Service {
 	return Service{Name: name, Network: network, Replicas: replicas, Node: nowhere}

@@ -83,11 +83,6 @@ func (s *Site) With(node string, f func(*client.Client) error) error {
 	return f(c)
 }
 
-// NetworkSpace holds the node's network namespace, for those outside.
-func (s *Site) NetworkSpace(node string) (string, error) {
-	return s.Lab.Path(node, "/proc/1/ns/net")
-}
-
 // A Network is a cluster network and its driver.
 type Network struct {
 	Name, Driver, IPAM, Subnet string // IPAM empty: Docker's own
@@ -109,7 +104,7 @@ func (s *Site) Make(ctx context.Context, n Network) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"network", "create", "--scope", "swarm", "-d", n.Driver, "--subnet", n.Subnet}
+	args := []string{"network", "create", "--scope", "swarm", "--attachable", "-d", n.Driver, "--subnet", n.Subnet}
 	if n.IPAM != "" {
 		args = append(args, "--ipam-driver", n.IPAM)
 	}

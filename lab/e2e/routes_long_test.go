@@ -1,0 +1,172 @@
+//go:build lab && long
+
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+)
+
+var (
+	routedContainers = flag.Int("routes.containers", 500, "containers on three nodes, the churning ones among them")
+	churning         = flag.Int("routes.churning", 100, "of them those that are killed and replaced all the time")
+)
+
+const (
+	// routesWithin is how long the router may differ from the set of live containers after a fault: a plugin that comes back
+	// waits for its neighbours' tables, and a view of some hundred containers takes seconds on a busy machine.
+	routesWithin = time.Minute
+	// churnFor is how long the churn goes on after each fault.
+	churnFor = 20 * time.Second
+)
+
+// TestTheRoutersTableIsTheSetOfLiveContainers: while a hundred containers come and go, something breaks; when both are over,
+// the router has a route to every live container, by its node, and no other.
+func TestTheRoutersTableIsTheSetOfLiveContainers(t *testing.T) {
+	o := newOffice(t, 3)
+	o.network("many", "10.213.0.0/21", "--ipam-opt", "rolling.quarantine=5s")
+	o.serve("many", "many", 0)
+	still := *routedContainers - *churning
+	begun := time.Now()
+	o.grow("many", still)
+	running := time.Since(begun)
+	o.agree("with all of them", 5*time.Minute)
+	t.Logf("%d containers: running after %v, and on all nodes, in the ledger and at the router as they should be after %v", still, running.Round(time.Second), time.Since(begun).Round(time.Second))
+	o.serve("churn", "many", 0)
+	o.grow("churn", *churning)
+	for _, f := range []struct {
+		name string
+		do   func(*office)
+	}{
+		{"nothing but the churn", func(*office) {}},
+		{"a follower's network plugin is killed", func(o *office) { o.kill(o.follower(), "/network-driver") }},
+		{"the leader's network plugin is killed", func(o *office) { o.kill(o.leader(), "/network-driver") }},
+		{"all network plugins are killed at once", (*office).networkPluginsDie},
+		{"a follower's engine is killed", (*office).engineIsKilled},
+		{"the router's BIRD is restarted", (*office).routerRestarts},
+		{"a cable is away for three seconds", (*office).cableIsAway},
+		{"a follower loses its power and comes back", (*office).followerLosesPower},
+	} {
+		if !t.Run(f.name, func(t *testing.T) {
+			(&office{T: t, lab: o.lab, world: o.world, tasks: o.tasks}).breaks(f.name, f.do, still)
+		}) {
+			t.FailNow()
+		}
+	}
+}
+
+// grow scales a service up by and by: a few processors that start hundreds of containers at once forget to tell Swarm that
+// they live, and get those of the others as well.
+func (o *office) grow(service string, tasks int) {
+	o.Helper()
+	const step = 30
+	for n := min(step, tasks); ; n = min(n+step, tasks) {
+		o.scale(service, n)
+		o.runs(service, n, 10*time.Minute)
+		if n == tasks {
+			return
+		}
+	}
+}
+
+// breaks does something while containers come and go, and waits until all is as it should be.
+func (o *office) breaks(what string, do func(*office), still int) {
+	stop := o.churn("churn")
+	do(o)
+	time.Sleep(churnFor)
+	killed := stop()
+	o.scale("churn", *churning)
+	begun := time.Now()
+	o.runs("churn", *churning, 10*time.Minute)
+	o.runs("many", still, 10*time.Minute)
+	settled := time.Since(begun)
+	begun = time.Now()
+	v := o.agree("after "+what, routesWithin)
+	o.Logf("%d containers killed; Swarm had replaced all after %v; %v later %d containers and %d routes are the same", killed, settled.Round(time.Second), time.Since(begun).Round(100*time.Millisecond), len(v.Containers), len(v.Routes))
+}
+
+// churn kills some containers of a service on every node, and scales it up and down, until it is stopped; it tells how
+// many it killed. What fails meanwhile fails since something else is broken, too.
+func (o *office) churn(service string) (stop func() int) {
+	ctx, cancel := context.WithCancel(o.Context())
+	killed, done := 0, make(chan struct{})
+	kill := "docker ps -q --filter label=com.docker.swarm.service.name=" + service + " | shuf -n 5 | xargs -r docker kill | wc -l"
+	go func() {
+		defer close(done)
+		for round := 0; ctx.Err() == nil; round++ {
+			for _, n := range o.lab.Nodes() {
+				n := o.lab.Command(ctx, n, "timeout", "20", "sh", "-c", kill)
+				if out, err := n.Output(); err == nil {
+					more := 0
+					if _, err := fmt.Sscan(string(out), &more); err == nil {
+						killed += more
+					}
+				}
+			}
+			if leader, err := o.lab.Leader(ctx); err == nil {
+				_, _ = o.lab.Docker(ctx, leader, "service", "scale", "--detach", fmt.Sprintf("%s=%d", service, *churning-5+round%2*10))
+			}
+		}
+	}()
+	return func() int {
+		cancel()
+		<-done
+		return killed
+	}
+}
+
+// kill is kill -9; the engine starts a plugin again.
+func (o *office) kill(node, program string) {
+	o.Helper()
+	if out, err := o.lab.Exec(o.Context(), node, "sh", "-c", "kill -9 $(pidof "+program+")"); err != nil {
+		o.Fatalf("kill %s of %s: %v %s", program, node, err, out)
+	}
+}
+
+func (o *office) networkPluginsDie() {
+	for _, n := range o.lab.Nodes() {
+		o.kill(n, "/network-driver")
+	}
+}
+
+func (o *office) engineIsKilled() {
+	if err := o.lab.KillEngine(o.Context(), o.follower()); err != nil {
+		o.Fatal(err)
+	}
+	o.ready(3)
+}
+
+func (o *office) routerRestarts() {
+	for _, f := range []func(context.Context, string) error{o.lab.StopPart, o.lab.StartPart} {
+		if err := f(o.Context(), "bird"); err != nil {
+			o.Fatal(err)
+		}
+	}
+}
+
+// cableIsAway for less than the 15 s after which Swarm calls a node down.
+func (o *office) cableIsAway() {
+	victim := o.follower()
+	if err := o.lab.Cut(o.Context(), victim); err != nil {
+		o.Fatal(err)
+	}
+	time.Sleep(3 * time.Second)
+	if err := o.lab.Join(o.Context(), victim); err != nil {
+		o.Fatal(err)
+	}
+}
+
+func (o *office) followerLosesPower() {
+	victim := o.follower()
+	if err := o.lab.Kill(o.Context(), victim); err != nil {
+		o.Fatal(err)
+	}
+	time.Sleep(churnFor)
+	if err := o.lab.Start(o.Context(), victim); err != nil {
+		o.Fatal(err)
+	}
+	o.ready(3)
+}
