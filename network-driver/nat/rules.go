@@ -35,9 +35,13 @@ type rule struct {
 	spread   bool // over several backends, by a map of its own
 }
 
-// boxChains are those of a container's namespace: what it sends to a virtual address goes to a backend.
+// boxChains are those of a container's namespace: what it sends to a virtual address goes to a backend. The first stays
+// also without a rule: without any such chain the kernel stops rewriting the flows that stand.
 func boxChains(all []vip.Balance) []chain {
-	return full(
+	if len(all) == 0 {
+		return nil
+	}
+	return full(1,
 		chain{name: "output", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput, first: nftables.ChainPriorityNATDest, rules: rewrites(all)},
 		chain{name: "refuse", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookOutput, first: nftables.ChainPriorityFilter, rules: refusals(all)},
 	)
@@ -47,15 +51,16 @@ func boxChains(all []vip.Balance) []chain {
 // pools, who came to the node since their own namespace does not know the address: the fast path would carry a backend's
 // answer past the node, so such a client is shown to the backend as the node itself.
 func nodeChains(p vip.Plan) []chain {
-	return full(
+	return full(0,
 		chain{name: "output", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput, first: nftables.ChainPriorityNATDest, rules: rewrites(p.Node)},
 		chain{name: "postrouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, first: nftables.ChainPriorityNATSource, rules: returns(p)},
 		chain{name: "prerouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting, first: nftables.ChainPriorityNATDest, rules: rewrites(p.Node)},
 	)
 }
 
-func full(all ...chain) []chain {
-	return slices.DeleteFunc(all, func(c chain) bool { return len(c.rules) == 0 })
+// full leaves out chains without a rule, but for the first few.
+func full(stay int, all ...chain) []chain {
+	return append(all[:stay:stay], slices.DeleteFunc(all[stay:], func(c chain) bool { return len(c.rules) == 0 })...)
 }
 
 // IPv4's header: where the addresses stand.
