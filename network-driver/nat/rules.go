@@ -36,7 +36,8 @@ type rule struct {
 }
 
 // boxChains are those of a container's namespace: what it sends to a virtual address goes to a backend. The first stays
-// also without a rule: without any such chain the kernel stops rewriting the flows that stand.
+// also without a rule, and a refusal asks for a flow's state: the kernel goes on rewriting the flows that stand only while
+// there is a chain of that kind and a rule that needs conntrack.
 func boxChains(all []vip.Balance) []chain {
 	if len(all) == 0 {
 		return nil
@@ -70,6 +71,8 @@ const (
 	register = 1
 	// dnatDone is IPS_DST_NAT of linux/netfilter/nf_conntrack_common.h.
 	dnatDone = 1 << 5
+	// stands: established or related, as NF_CT_STATE_BIT of linux/netfilter/nf_conntrack_common.h counts.
+	stands = 1<<1 | 1<<2
 )
 
 func rewrites(all []vip.Balance) []rule {
@@ -98,6 +101,9 @@ func refusals(all []vip.Balance) []rule {
 		if len(b.Backends) == 0 {
 			const portUnreachable = 3
 			rules = append(rules, rule{text: remarkFor(b.VIP, "refused", nil), what: append(target(b.VIP),
+				&expr.Ct{Register: register, Key: expr.CtKeySTATE},
+				&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, stands), Xor: make([]byte, 4)},
+				&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: make([]byte, 4)},
 				&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: portUnreachable})})
 		}
 	}
