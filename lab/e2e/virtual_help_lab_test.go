@@ -230,6 +230,19 @@ func (v *virtual) killPlugin(node string) {
 	}))
 }
 
+// switchPlugin switches it off and on. An engine whose plugin was killed a moment before may need a second try.
+func (v *virtual) switchPlugin(node string) {
+	v.t.Helper()
+	mustDocker(v.t, v.lab, node, "plugin", "disable", "-f", contract.PluginNet)
+	v.must(v.lab.Eventually(v.t.Context(), time.Minute, "the plugin is enabled", func() error {
+		_, err := v.lab.Docker(v.t.Context(), node, "plugin", "enable", contract.PluginNet)
+		if err != nil && strings.Contains(err.Error(), "already enabled") {
+			err = nil
+		}
+		return err
+	}))
+}
+
 // rules are ours in the node's and the clients' namespaces, as the plugin tells them.
 func (v *virtual) rules(node string) (string, error) {
 	var all []string

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rolling-swarm/rolling/internal/contract"
 	"github.com/rolling-swarm/rolling/lab"
 )
 
@@ -47,10 +46,7 @@ func servedInsideAndOutside(t *testing.T, l *lab.Lab) {
 	v.step(load, "shrinks to two", func() { v.scale(2) })
 	v.step(load, "grows to three", func() { v.scale(3) })
 	v.step(load, "the plugin is killed", func() { v.killPlugin("n1") })
-	v.step(load, "the plugin is off and on", func() {
-		mustDocker(t, v.lab, "n1", "plugin", "disable", "-f", contract.PluginNet)
-		mustDocker(t, v.lab, "n1", "plugin", "enable", contract.PluginNet)
-	})
+	v.step(load, "the plugin is off and on", func() { v.switchPlugin("n1") })
 	load.end()
 	v.leavesNothing("n1")
 }
@@ -58,14 +54,24 @@ func servedInsideAndOutside(t *testing.T, l *lab.Lab) {
 // step does something to the Swarm while requests go on, of which none may fail.
 func (v *virtual) step(l *load, what string, do func()) {
 	v.t.Helper()
+	if d := v.fault(l, what, do); d.failed > 0 {
+		v.t.Errorf("%s: %v", what, l.errors())
+	}
+}
+
+// fault does something by which a server dies without a word: requests to it may fail, and no connection to another.
+func (v *virtual) fault(l *load, what string, do func()) counts {
+	v.t.Helper()
 	before := l.counts()
 	do()
 	time.Sleep(time.Second) // of requests after it
 	after := l.counts()
-	v.t.Logf("%s: %d requests, %d failed; of standing connections %d broke", what, after.requests-before.requests, after.failed-before.failed, after.broken-before.broken)
-	if after.failed != before.failed || after.broken != before.broken || after.requests == before.requests {
+	d := counts{after.requests - before.requests, after.failed - before.failed, after.broken - before.broken}
+	v.t.Logf("%s: %d requests, %d failed; of standing connections %d broke", what, d.requests, d.failed, d.broken)
+	if d.broken > 0 || d.requests == 0 {
 		v.t.Errorf("%s: %v", what, l.errors())
 	}
+	return d
 }
 
 func (v *virtual) leavesNothing(node string) {
