@@ -60,7 +60,7 @@ func Measure(ctx context.Context, s *site.Site, set Settings) ([]figure.Figure, 
 		what string
 		take func(context.Context) ([]figure.Figure, error)
 	}{
-		{"paths", b.paths}, {"fast paths", b.fastPaths}, {"task starts", b.starts}, {"routes that come and go", b.changes},
+		{"paths", b.paths}, {"virtual addresses", b.virtual}, {"fast paths", b.fastPaths}, {"task starts", b.starts}, {"routes that come and go", b.changes},
 		{"a power loss", b.powerLoss}, // the last: a node is lost by it
 	} {
 		if ctx.Err() != nil {
