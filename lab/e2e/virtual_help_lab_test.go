@@ -28,6 +28,7 @@ type virtual struct {
 	lab     *lab.Lab
 	name    string
 	address string // the service's virtual one
+	outside *load  // of which some may fail
 }
 
 func newVirtual(t *testing.T, l *lab.Lab, name, subnet string) *virtual {

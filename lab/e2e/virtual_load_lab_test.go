@@ -81,6 +81,14 @@ type load struct {
 
 type counts struct{ requests, failed, broken int }
 
+func (c counts) since(before counts) counts {
+	return counts{c.requests - before.requests, c.failed - before.failed, c.broken - before.broken}
+}
+
+func (c counts) String() string {
+	return fmt.Sprintf("%d requests, %d failed; of %d standing connections %d broke", c.requests, c.failed, standing, c.broken)
+}
+
 const (
 	standing = 8
 	pause    = 20 * time.Millisecond

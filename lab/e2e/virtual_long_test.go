@@ -30,6 +30,7 @@ func outlives(t *testing.T, l *lab.Lab) {
 		}
 	}
 	load := v.client(client).load(t, v.address)
+	v.outside = v.space(lab.Router).load(t, v.address)
 	v.fault(load, "another node's engine is killed", func() {
 		load.forgive(v.on(follower))
 		v.must(l.KillEngine(within(t, time.Minute), follower))

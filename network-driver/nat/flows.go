@@ -34,9 +34,10 @@ func (s stale) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
 	if f.Forward.Protocol != unix.IPPROTO_TCP {
 		return true
 	}
-	// A connection begun before the rules stood was never rewritten; one that nobody answers may be answered by another.
+	// A connection that nobody answers may be answered by another. One that stands without having been rewritten here began
+	// before the rules did, and is served by way of a node.
 	tcp, known := f.ProtoInfo.(*netlink.ProtoInfoTCP)
-	return backend == v || known && tcp.State == tcpBegun
+	return known && tcp.State == tcpBegun
 }
 
 // forget lets flows choose anew that lead to no backend of today.

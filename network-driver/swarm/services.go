@@ -149,7 +149,7 @@ func (s *Services) look(ctx context.Context, all []vip.Question) (vip.Seen, erro
 
 // fit tells of the containers that run here which are well.
 func (s *Services) fit(ctx context.Context) (map[topology.EndpointID]bool, error) {
-	list, err := s.docker.ContainerList(ctx, client.ContainerListOptions{All: true})
+	list, err := s.docker.ContainerList(ctx, client.ContainerListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("GET /containers/json: %w", err)
 	}
