@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/rolling-swarm/rolling/network-driver/balance"
 	"github.com/rolling-swarm/rolling/network-driver/bgp"
 	"github.com/rolling-swarm/rolling/network-driver/driver"
 	"github.com/rolling-swarm/rolling/network-driver/fabric"
@@ -84,9 +85,11 @@ type page struct {
 	Neighbours []bgp.Session `json:"neighbours"`
 	Fabric     bgp.Standing  `json:"fabric"`
 	Probes     probe.Seen    `json:"probes"`
+	// Virtual is how virtual addresses are served.
+	Virtual balance.Report `json:"virtual"`
 }
 
-func picture(ctx context.Context, n *node.Node, speaker *deferred, prober *probe.Prober) (driver.Picture, error) {
+func picture(ctx context.Context, n *node.Node, speaker *deferred, prober *probe.Prober, virtual balance.Report) (driver.Picture, error) {
 	r, err := n.Report(ctx)
 	if err != nil {
 		return driver.Picture{}, err
@@ -95,7 +98,10 @@ func picture(ctx context.Context, n *node.Node, speaker *deferred, prober *probe
 	if err != nil {
 		return driver.Picture{}, err
 	}
-	p := page{Report: r, Neighbours: sessions, Links: []string{}, Fabric: speaker.standing(), Probes: prober.Seen()}
+	p := page{Report: r, Neighbours: sessions, Links: []string{}, Fabric: speaker.standing(), Probes: prober.Seen(), Virtual: virtual}
+	if virtual.Problem != "" {
+		r.Problems["virtual addresses"] = virtual.Problem
+	}
 	for name, problem := range p.Probes.Problems {
 		r.Problems["probe "+name] = problem
 	}
@@ -106,7 +112,7 @@ func picture(ctx context.Context, n *node.Node, speaker *deferred, prober *probe
 			p.Links = append(p.Links, topology.HostEnd(e.ID))
 		}
 	}
-	return driver.Picture{Ready: r.Ready, Refused: r.Refused, Problems: r.Problems, State: p, Figures: append(figures(r, sessions, joined), fabricFigures(p.Fabric, p.Probes)...)}, nil
+	return driver.Picture{Ready: r.Ready, Refused: r.Refused, Problems: r.Problems, State: p, Figures: slices.Concat(figures(r, sessions, joined), fabricFigures(p.Fabric, p.Probes), virtualFigures(virtual))}, nil
 }
 
 func figures(r node.Report, sessions []bgp.Session, joined int) []driver.Figure {
@@ -197,4 +203,17 @@ func fabricFigures(s bgp.Standing, seen probe.Seen) []driver.Figure {
 		all = append(all, driver.Figure{Name: "rolling_net_bfd_up", Help: "1 while BFD with the router is up.", Value: up, Label: "router", Of: r.Address.String()})
 	}
 	return all
+}
+
+func virtualFigures(r balance.Report) []driver.Figure {
+	backends := 0
+	for _, b := range r.Node {
+		backends += len(b.Backends)
+	}
+	return []driver.Figure{
+		{Name: "rolling_net_vip_services", Help: "Services with a virtual address that containers here may call.", Value: float64(len(r.Services))},
+		{Name: "rolling_net_vip_clients", Help: "Containers here whose calls to them are spread.", Value: float64(len(r.Boxes))},
+		{Name: "rolling_net_vip_announced", Help: "Virtual addresses that this node announces, since a healthy backend is here.", Value: float64(len(r.Announce))},
+		{Name: "rolling_net_vip_backends", Help: "Backends here that take clients from outside.", Value: float64(backends)},
+	}
 }

@@ -13,12 +13,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rolling-swarm/rolling/internal/socket"
+	"github.com/rolling-swarm/rolling/network-driver/balance"
 	"github.com/rolling-swarm/rolling/network-driver/bgp"
 	"github.com/rolling-swarm/rolling/network-driver/driver"
 	"github.com/rolling-swarm/rolling/network-driver/fabric"
 	"github.com/rolling-swarm/rolling/network-driver/fastpath"
 	"github.com/rolling-swarm/rolling/network-driver/kernel"
 	"github.com/rolling-swarm/rolling/network-driver/liveness"
+	"github.com/rolling-swarm/rolling/network-driver/nat"
 	"github.com/rolling-swarm/rolling/network-driver/node"
 	"github.com/rolling-swarm/rolling/network-driver/probe"
 	"github.com/rolling-swarm/rolling/network-driver/state"
@@ -55,13 +57,24 @@ func run(ctx context.Context, c Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	parts.Announcer = speaker
+	rules, err := nat.Open(c.Sandboxes)
+	if err != nil {
+		return err
+	}
+	balancer := balance.New(rules, state.Services{Path: filepath.Join(c.State, "services.json")}, log, time.Now)
+	services, err := swarm.NewServices(c.Engine, c.Sandboxes, log)
+	if err != nil {
+		return err
+	}
+	parts.Announcer, parts.Balancer = speaker, balancer
 	n := node.New(parts)
 	door := driver.New(n, log)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.Run(ctx) })
 	group.Go(func() error { return driver.Serve(ctx, calls, door.Mux()) })
-	group.Go(func() error { return serveStatus(ctx, c, n, door, speaker, prober) })
+	group.Go(func() error { return balancer.Run(ctx, n) })
+	group.Go(func() error { return services.Run(ctx, balancer.Questions, balancer.See) })
+	group.Go(func() error { return serveStatus(ctx, c, n, door, speaker, prober, balancer) })
 	group.Go(func() error { return begin(ctx, c, n, speaker, prober, log) })
 	return group.Wait()
 }
@@ -174,8 +187,10 @@ func follow(ctx context.Context, c Config, n *node.Node, speaker *bgp.Speaker, p
 }
 
 // serveStatus serves its pages on the socket in the state's folder, and those that only show something on TCP when set.
-func serveStatus(ctx context.Context, c Config, n *node.Node, door *driver.Door, speaker *deferred, prober *probe.Prober) error {
-	look := func(ctx context.Context) (driver.Picture, error) { return picture(ctx, n, speaker, prober) }
+func serveStatus(ctx context.Context, c Config, n *node.Node, door *driver.Door, speaker *deferred, prober *probe.Prober, balancer *balance.Balancer) error {
+	look := func(ctx context.Context) (driver.Picture, error) {
+		return picture(ctx, n, speaker, prober, balancer.Report())
+	}
 	pages := driver.Status(look)
 	pages.Handle("GET /debug/refusals", door.Refusals())
 	driver.Drain(pages, func(drained bool) error { return c.drain(speaker, drained) })

@@ -137,8 +137,8 @@ func (b *builder) attachments(s types.ServiceConfig) []swarm.NetworkAttachmentCo
 	return all
 }
 
-// endpoint takes dnsrr where a virtual address would answer nothing: on rolling/net, and on a network that somebody else
-// made, whose driver the file does not say.
+// endpoint takes dnsrr, unless the file says otherwise, on rolling/net, and on a network that somebody else made, whose
+// driver the file does not say: a virtual address takes one more from the pool, which may be cut to the containers' number.
 func (b *builder) endpoint(s types.ServiceConfig, deploy *types.DeployConfig) (*swarm.EndpointSpec, []Note) {
 	e := &swarm.EndpointSpec{Mode: swarm.ResolutionMode(deploy.EndpointMode), Ports: ports(s.Ports)}
 	if e.Mode != "" {
@@ -153,7 +153,7 @@ func (b *builder) endpoint(s types.ServiceConfig, deploy *types.DeployConfig) (*
 	switch {
 	case ours && ingress:
 		return e, []Note{{s.Name, "endpoint mode vip, since a port is published in ingress mode: its name " +
-			"resolves to a virtual address, which answers only where the network serves it"}}
+			"resolves to a virtual address, which takes one more from the pool of each of its networks"}}
 	case ours:
 		e.Mode = swarm.ResolutionModeDNSRR
 	}

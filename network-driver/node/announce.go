@@ -99,10 +99,16 @@ func (n *Node) announce() {
 		}
 		own = append(own, a)
 	}
+	for _, a := range n.serving.announce {
+		if !told[a] && guard.Holds(a) == nil {
+			own = append(own, fabric.Announcement{Address: a}) // to routers, too, whose next hops are all nodes with a backend
+		}
+	}
 	slices.SortFunc(own, func(a, b fabric.Announcement) int { return a.Address.Compare(b.Address) })
 	slices.SortFunc(problems, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
 	n.note("addresses", errors.Join(problems...))
 	n.parts.Announcer.Announce(own)
+	n.place()
 }
 
 // gate lets the firewall accept what is forwarded to containers here, and as a border of the Swarm to those elsewhere.

@@ -73,6 +73,7 @@ type Parts struct {
 	Fence     Fence // nil: this node is never a border
 	Fast      FastPath
 	Announcer Announcer
+	Balancer  Balancer // nil: no virtual address is served
 	Routers   []topology.Router
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -98,6 +99,7 @@ type Node struct {
 	settle  chan struct{}
 	members chan topology.Membership
 	border  chan []netip.Prefix
+	serve   chan serving
 
 	// The rest belongs to the loop alone.
 	store      Store
@@ -117,6 +119,7 @@ type Node struct {
 	waiting    map[topology.EndpointID]time.Time // joined since, and no container has their links yet
 	lookAt     time.Time                         // for those that joined a moment ago
 	borders    []netip.Prefix                    // pools that this node announces as a whole, and so forwards
+	serving    serving
 }
 
 // call is a step that somebody waits for.
@@ -130,7 +133,7 @@ func New(p Parts) *Node {
 	return &Node{
 		parts: p, calls: make(chan call), learn: make(chan []topology.Route, backlog),
 		settle: make(chan struct{}, 1), members: make(chan topology.Membership, 1),
-		border: make(chan []netip.Prefix, 1), waiting: map[topology.EndpointID]time.Time{},
+		border: make(chan []netip.Prefix, 1), serve: make(chan serving, 1), waiting: map[topology.EndpointID]time.Time{},
 		state: topology.NewState(), learnt: topology.Learnt{}, gone: newMemory(), problems: map[string]string{},
 		refused: errors.New("the plugin is still reading its state: try again"),
 	}
@@ -164,6 +167,8 @@ func (n *Node) Run(ctx context.Context) error {
 			if n.refused == nil {
 				n.gate()
 			}
+		case s := <-n.serve:
+			n.served(s)
 		case <-tick.C:
 			n.tend()
 		}

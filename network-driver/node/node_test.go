@@ -97,6 +97,7 @@ type host struct {
 	path    string
 	routers []topology.Router
 	members topology.Membership
+	places  places
 
 	*node.Node
 	file *state.File
@@ -124,7 +125,7 @@ func (h *host) live(f *faults) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.file = file
 	h.Node = node.New(node.Parts{
-		Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Fast: h.kernel.Fast(), Announcer: h.fabric,
+		Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Fast: h.kernel.Fast(), Announcer: h.fabric, Balancer: &h.places,
 		Routers: h.routers, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	ended := make(chan struct{})

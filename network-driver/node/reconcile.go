@@ -165,6 +165,9 @@ func (n *Node) take(routes []topology.Route) {
 	}
 	n.note("routes", errors.Join(problems...))
 	n.reach(routes, guard)
+	if n.concerns(routes) {
+		n.place()
+	}
 }
 
 // reach tells the fast path single changes. On a node without containers it knows nothing at all.

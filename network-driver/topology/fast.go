@@ -81,7 +81,7 @@ func (s State) legs(g Guard) []Leg {
 			continue
 		}
 		own := []netip.Addr{l.Address}
-		if box := boxOf(s.Endpoints[l.Endpoint].Sandbox); box != "" {
+		if box := BoxOf(s.Endpoints[l.Endpoint].Sandbox); box != "" {
 			own = sources[box]
 		}
 		all = append(all, Leg{Name: l.Name, Address: l.Address, MAC: l.MAC, MTU: l.MTU, Group: Everyone, Sources: own})
@@ -93,8 +93,8 @@ func (s State) legs(g Guard) []Leg {
 func (s State) sources() map[string][]netip.Addr {
 	all := map[string][]netip.Addr{}
 	for _, id := range slices.Sorted(maps.Keys(s.Endpoints)) {
-		if e := s.Endpoints[id]; e.Phase == Joined && boxOf(e.Sandbox) != "" {
-			all[boxOf(e.Sandbox)] = append(all[boxOf(e.Sandbox)], e.Address)
+		if e := s.Endpoints[id]; e.Phase == Joined && BoxOf(e.Sandbox) != "" {
+			all[BoxOf(e.Sandbox)] = append(all[BoxOf(e.Sandbox)], e.Address)
 		}
 	}
 	return all

@@ -62,15 +62,15 @@ func (l Link) Alias() string {
 	return text
 }
 
-// boxOf is the end of a sandbox's path, by which one container's endpoints know each other.
-func boxOf(sandbox string) string { return sandbox[strings.LastIndexByte(sandbox, '/')+1:] }
+// BoxOf is the end of a sandbox's path, by which one container's endpoints know each other.
+func BoxOf(sandbox string) string { return sandbox[strings.LastIndexByte(sandbox, '/')+1:] }
 
 // longestBox keeps an alias, of which the kernel takes 255 bytes, below that. The engine's have 12.
 const longestBox = 24
 
 // aliasBox is what an alias tells of a sandbox, if it can.
 func aliasBox(sandbox string) string {
-	if name := boxOf(sandbox); len(name) <= longestBox && !strings.ContainsAny(name, " =") {
+	if name := BoxOf(sandbox); len(name) <= longestBox && !strings.ContainsAny(name, " =") {
 		return name
 	}
 	return ""

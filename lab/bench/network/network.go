@@ -90,6 +90,7 @@ type subject struct {
 func (b *bench) subjects() []subject {
 	return []subject{
 		{"paths", b.speeds},
+		{"virtual addresses", b.virtual},
 		{"other fast paths", b.otherPaths},
 		{"task starts", b.starts},
 		{"container starts", b.shares},

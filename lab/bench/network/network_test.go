@@ -123,3 +123,22 @@ func TestSuccessorIsTimedAlsoWhenItWasFasterThanTheWithdrawal(t *testing.T) {
 		})
 	}
 }
+
+func TestVirtualFiguresStandBesideTheDirectWay(t *testing.T) {
+	r := pair.Result{Congestion: "cubic", Series: []pair.Series{
+		{Name: direct, Gbit: []float64{10, 20}, P50: []float64{30, 40}}, {Name: byVirtual, Gbit: []float64{9, 18}, P50: []float64{33, 44}},
+	}}
+	all, err := virtualFigures(r, ".1cpu", "one")
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	for i, want := range []struct {
+		name  string
+		ratio float64
+	}{{"net.vip_throughput.1cpu", 0.9}, {"net.vip_rtt.1cpu", 1.1}} {
+		f := all[i]
+		if err := f.Check(); err != nil || f.Name != want.name || f.PeerName != direct || *f.Ratio < want.ratio-1e-9 || *f.Ratio > want.ratio+1e-9 {
+			t.Errorf("%+v, %v; want %+v", f, err, want)
+		}
+	}
+}

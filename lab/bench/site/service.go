@@ -16,10 +16,10 @@ import (
 	"github.com/rolling-swarm/rolling/lab"
 )
 
-// A Service is containers that do nothing, on one network. DNS answers their own addresses: a virtual IP would be
-// Docker's affair, and needs IPVS.
+// A Service is containers that do nothing, on one network. DNS answers their own addresses, unless it is Virtual.
 type Service struct {
 	Name, Network string
+	Virtual       bool   // it has a virtual address, which Docker itself serves on its own networks alone, by IPVS
 	Replicas      int    // 0: one on each node
 	Node          string // where; empty: anywhere
 }
@@ -34,7 +34,10 @@ func (s *Site) Start(ctx context.Context, v Service) error {
 		return err
 	}
 	args := []string{"service", "create", "--detach", "--quiet", "--no-resolve-image", "--name", v.Name, "--network", v.Network,
-		"--endpoint-mode", "dnsrr", "--stop-signal", "SIGKILL", "--restart-delay", "0s"}
+		"--stop-signal", "SIGKILL", "--restart-delay", "0s"}
+	if !v.Virtual {
+		args = append(args, "--endpoint-mode", "dnsrr")
+	}
 	if v.Replicas > 0 {
 		args = append(args, "--replicas", strconv.Itoa(v.Replicas))
 	} else {
