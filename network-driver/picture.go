@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -25,6 +26,7 @@ type deferred struct {
 	speaker *bgp.Speaker
 	own     []fabric.Announcement
 	drained bool
+	stand   topology.Uplink
 }
 
 // Announce passes on, or keeps for later.
@@ -37,12 +39,23 @@ func (d *deferred) Announce(own []fabric.Announcement) {
 	d.own = slices.Clone(own)
 }
 
+// Stand passes on, or keeps for later.
+func (d *deferred) Stand(u topology.Uplink) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.speaker != nil {
+		d.speaker.Stand(u)
+	}
+	d.stand = u
+}
+
 // begin makes the speaker, with what there is to announce.
 func (d *deferred) begin(restarting bool) *bgp.Speaker {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.settings.Restarting = restarting
 	d.speaker = bgp.New(d.settings, d.log)
+	d.speaker.Stand(d.stand)
 	d.speaker.Announce(d.own)
 	d.speaker.Drain(d.drained)
 	return d.speaker
@@ -104,6 +117,9 @@ func picture(ctx context.Context, n *node.Node, speaker *deferred, prober *probe
 	}
 	for name, problem := range p.Probes.Problems {
 		r.Problems["probe "+name] = problem
+	}
+	if len(p.Fabric.MTUs) > 0 {
+		r.Problems["mtu of nodes"] = fmt.Sprintf("this node's uplink has an MTU of %d, those of others: %v: give all the same, or set rolling.mtu on the networks", r.Uplink.MTU, p.Fabric.MTUs)
 	}
 	joined := 0
 	for _, e := range r.Endpoints {
@@ -186,6 +202,7 @@ func fabricFigures(s bgp.Standing, seen probe.Seen) []driver.Figure {
 		{Name: "rolling_net_drained", Help: "1 while all of them are marked for a shutdown.", Value: drained},
 		{Name: "rolling_net_silences_total", Help: "Sessions ended, or routes forgotten, since the neighbour's node fell silent.", Counter: true, Value: float64(s.Lost)},
 		{Name: "rolling_net_convergence_seconds", Help: "From the newest session's start to the end of what the neighbour had to tell.", Value: s.Converged.Seconds()},
+		{Name: "rolling_net_mtu_differs", Help: "Other nodes whose uplinks have another MTU than this one's.", Value: float64(len(s.MTUs))},
 		{Name: "rolling_net_settled_seconds", Help: "From the speaker's start until the fabric was known; 0 before.", Value: s.Settled.Seconds()},
 	}
 	for _, n := range seen.Nodes {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -94,15 +95,24 @@ func edges(c Config, log *slog.Logger) (node.Parts, error) {
 	if err != nil {
 		return none, err
 	}
+	six, err := kernel.OpenSix(sixProgram(c.IptablesNFT), sixProgram(c.IptablesLegacy), log)
+	if err != nil {
+		return none, err
+	}
 	fast, err := fastpath.Open(fastpath.Settings{Wish: fastpath.Wish(c.FastPath)})
 	if err != nil {
 		return none, err
 	}
 	log.Info("the fast path", "path", fast.Report().Path, "refused", fast.Report().Refused)
 	return node.Parts{
-		Wires: wires, Gate: kernel.NewGate(c.IptablesNFT, c.IptablesLegacy), Roads: roads, Fence: fence, Fast: fast,
+		Wires: wires, Gate: kernel.NewGate(c.IptablesNFT, c.IptablesLegacy), Roads: roads, Fence: fence, Fast: fast, Six: six,
 		Routers: fabric.Plain(c.routers), Log: log, Now: time.Now,
 	}, nil
+}
+
+// sixProgram is the program for IPv6 that stands beside one for IPv4.
+func sixProgram(path string) string {
+	return filepath.Join(filepath.Dir(path), strings.Replace(filepath.Base(path), "iptables", "ip6tables", 1))
 }
 
 // begin reads the state, makes the kernel agree, and only then lets the speaker speak: what it announces first must be whole.

@@ -81,6 +81,8 @@ type wish struct {
 	neighbours []topology.Neighbour
 	own        []fabric.Announcement
 	drained    bool
+	six        netip.Addr // by which others send IPv6 here
+	mtu        int        // of the uplink
 }
 
 // New starts nothing.
@@ -96,6 +98,11 @@ func (s *Speaker) Meet(self netip.Addr, neighbours []topology.Neighbour) {
 // Announce says which addresses this node has; all others are withdrawn.
 func (s *Speaker) Announce(own []fabric.Announcement) {
 	s.change(func(w *wish) { w.own = slices.Clone(own) })
+}
+
+// Stand says what others must know of this node to send to it.
+func (s *Speaker) Stand(u topology.Uplink) {
+	s.change(func(w *wish) { w.six, w.mtu = u.Six, u.MTU })
 }
 
 // Drain marks all that this node announces: whoever has another way, take it. Nothing is withdrawn.
@@ -220,6 +227,8 @@ type Standing struct {
 	Lost      int            `json:"lost"`      // sessions that were ended since their node fell silent
 	Settled   time.Duration  `json:"settled"`   // from the start until the fabric was known; 0: not yet
 	Converged time.Duration  `json:"converged"` // from the last session's start to its End-of-RIB
+	// MTUs are those of other nodes' uplinks that are not this one's.
+	MTUs map[string]int `json:"mtus,omitempty"`
 }
 
 // Standing tells how the whole stands.

@@ -16,21 +16,27 @@ import (
 type saying struct {
 	pool    int // length of the pool that routers are told in its stead; 0: the address itself
 	drained bool
+	hop     netip.Addr
+	mtu     int
 }
 
 // announce makes what this node tells equal to what it has, and to the pools that it stands for.
 func (r *run) announce(want wish) error {
 	wanted := map[netip.Prefix]saying{}
 	for _, a := range want.own {
-		s := saying{drained: want.drained}
+		s := r.saying(want, a.Address)
 		if a.Pool.IsValid() {
 			s.pool = a.Pool.Bits()
 		}
-		wanted[netip.PrefixFrom(a.Address, a.Address.BitLen())] = s
+		if s.hop.IsValid() {
+			wanted[netip.PrefixFrom(a.Address, a.Address.BitLen())] = s
+		}
 	}
 	border := r.borders(want)
 	for _, p := range border {
-		wanted[p] = saying{drained: want.drained}
+		if s := r.saying(want, p.Addr()); s.hop.IsValid() {
+			wanted[p] = s
+		}
 	}
 	var add, drop []*apiutil.Path
 	for p, s := range wanted {
@@ -58,13 +64,23 @@ func (r *run) announce(want wish) error {
 	}
 	r.mu.Lock()
 	turned := !slices.Equal(border, r.border)
-	r.own, r.border, r.drained = wanted, border, want.drained
+	r.compare = r.compare || r.mtu != want.mtu
+	r.own, r.border, r.drained, r.mtu = wanted, border, want.drained, want.mtu
 	r.mu.Unlock()
 	if turned {
 		r.log.Info("announces whole pools to routers", "pools", border)
 		r.told.Border(border)
 	}
 	return nil
+}
+
+// saying is how this node tells of an address of its own. Without a next hop it does not.
+func (r *run) saying(want wish, a netip.Addr) saying {
+	s := saying{drained: want.drained, hop: r.self, mtu: want.mtu}
+	if a.Is6() {
+		s.hop = want.six
+	}
+	return s
 }
 
 func (r *run) tell(add, drop []*apiutil.Path) error {
@@ -122,23 +138,48 @@ func (r *run) path(p netip.Prefix, s saying) (*apiutil.Path, error) {
 	if err != nil {
 		return nil, fmt.Errorf("announce %s: %w", p, err)
 	}
-	hop, err := bgp.NewPathAttributeNextHop(r.self)
+	family, hop, err := reach(nlri, p, s.hop)
 	if err != nil {
-		return nil, fmt.Errorf("announce %s by %s: %w", p, r.self, err)
+		return nil, fmt.Errorf("announce %s by %s: %w", p, s.hop, err)
 	}
 	attributes := []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(0), hop}
 	if s.drained {
 		attributes = append(attributes, bgp.NewPathAttributeLocalPref(0), bgp.NewPathAttributeCommunities([]uint32{fabric.Shutdown().Number()}))
 	}
-	if s.pool > 0 {
-		m := fabric.Aggregated(r.settings.ASN, s.pool)
-		attributes = append(attributes, bgp.NewPathAttributeLargeCommunities([]*bgp.LargeCommunity{{ASN: m.A, LocalData1: m.B, LocalData2: m.C}}))
+	var marks []*bgp.LargeCommunity
+	for _, m := range s.marks(r.settings.ASN) {
+		marks = append(marks, &bgp.LargeCommunity{ASN: m.A, LocalData1: m.B, LocalData2: m.C})
 	}
-	return &apiutil.Path{Family: bgp.RF_IPv4_UC, Nlri: nlri, Attrs: attributes}, nil
+	if len(marks) > 0 {
+		attributes = append(attributes, bgp.NewPathAttributeLargeCommunities(marks))
+	}
+	return &apiutil.Path{Family: family, Nlri: nlri, Attrs: attributes}, nil
 }
 
-// poolOf is the pool that a learnt route belongs to, if it is announced as a whole.
-func (r *run) poolOf(p netip.Prefix, path *apiutil.Path) (netip.Prefix, bool) {
+// marks are the large communities that say what a route alone does not.
+func (s saying) marks(asn uint32) []fabric.Community {
+	var all []fabric.Community
+	if s.pool > 0 {
+		all = append(all, fabric.Aggregated(asn, s.pool))
+	}
+	if s.mtu > 0 {
+		all = append(all, fabric.MTU(asn, s.mtu))
+	}
+	return all
+}
+
+// reach is the next hop as the family wants it.
+func reach(nlri bgp.NLRI, p netip.Prefix, hop netip.Addr) (bgp.Family, bgp.PathAttributeInterface, error) {
+	if p.Addr().Is4() {
+		a, err := bgp.NewPathAttributeNextHop(hop)
+		return bgp.RF_IPv4_UC, a, err
+	}
+	a, err := bgp.NewPathAttributeMpReachNLRI(bgp.RF_IPv6_UC, []bgp.PathNLRI{{NLRI: nlri}}, hop)
+	return bgp.RF_IPv6_UC, a, err
+}
+
+// marksOf are the large communities of a learnt route.
+func marksOf(path *apiutil.Path) []fabric.Community {
 	var marks []fabric.Community
 	for _, a := range path.Attrs {
 		if large, ok := a.(*bgp.PathAttributeLargeCommunities); ok {
@@ -147,6 +188,11 @@ func (r *run) poolOf(p netip.Prefix, path *apiutil.Path) (netip.Prefix, bool) {
 			}
 		}
 	}
-	pool, ok := fabric.PoolOf(r.settings.ASN, p.Addr(), marks)
+	return marks
+}
+
+// poolOf is the pool that a learnt route belongs to, if it is announced as a whole.
+func (r *run) poolOf(p netip.Prefix, path *apiutil.Path) (netip.Prefix, bool) {
+	pool, ok := fabric.PoolOf(r.settings.ASN, p.Addr(), marksOf(path))
 	return pool, ok && r.allows(pool)
 }

@@ -32,20 +32,25 @@ func peer(s Settings, self netip.Addr, n topology.Neighbour, restarting bool) *a
 			HoldTime: hold, KeepaliveInterval: max(hold/3, 1), ConnectRetry: connectRetry, IdleHoldTimeAfterReset: idleAfter,
 		}},
 		Transport: &api.Transport{LocalAddress: self.String(), RemotePort: uint32(n.Port), PassiveMode: n.Passive},
-		AfiSafis: []*api.AfiSafi{{
-			Config:       &api.AfiSafiConfig{Family: ipv4(), Enabled: true},
-			PrefixLimits: &api.PrefixLimit{Family: ipv4(), MaxPrefixes: s.MaxPrefixes, ShutdownThresholdPct: warnAt},
-		}},
+	}
+	// IPv6 routes go over the same sessions, whose ends have IPv4 addresses (RFC 4760).
+	for _, family := range []*api.Family{ipv4(), ipv6()} {
+		p.AfiSafis = append(p.AfiSafis, &api.AfiSafi{
+			Config:       &api.AfiSafiConfig{Family: family, Enabled: true},
+			PrefixLimits: &api.PrefixLimit{Family: family, MaxPrefixes: s.MaxPrefixes, ShutdownThresholdPct: warnAt},
+		})
 	}
 	if !router.Forgetful {
 		p.GracefulRestart = &api.GracefulRestart{
 			Enabled: true, RestartTime: uint32(restartTime / time.Second), DeferralTime: uint32(deferral / time.Second), LocalRestarting: restarting,
 		}
-		if router.Keep > 0 {
-			p.GracefulRestart.LonglivedEnabled = true
-			p.AfiSafis[0].LongLivedGracefulRestart = &api.LongLivedGracefulRestart{Config: &api.LongLivedGracefulRestartConfig{Enabled: true, RestartTime: uint32(router.Keep / time.Second)}}
+		p.GracefulRestart.LonglivedEnabled = router.Keep > 0
+		for _, a := range p.AfiSafis {
+			if router.Keep > 0 {
+				a.LongLivedGracefulRestart = &api.LongLivedGracefulRestart{Config: &api.LongLivedGracefulRestartConfig{Enabled: true, RestartTime: uint32(router.Keep / time.Second)}}
+			}
+			a.MpGracefulRestart = &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}}
 		}
-		p.AfiSafis[0].MpGracefulRestart = &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}}
 	}
 	if n.Client {
 		p.RouteReflector = &api.RouteReflector{RouteReflectorClient: true, RouteReflectorClusterId: self.String()}
@@ -83,6 +88,8 @@ func (s Settings) distance(p *api.Peer, n topology.Neighbour, router fabric.Rout
 }
 
 func ipv4() *api.Family { return &api.Family{Afi: api.Family_AFI_IP, Safi: api.Family_SAFI_UNICAST} }
+
+func ipv6() *api.Family { return &api.Family{Afi: api.Family_AFI_IP6, Safi: api.Family_SAFI_UNICAST} }
 
 // quiet keeps gobgp's chatter out of our log: its logger takes the level from the handler's options, ours has none.
 type quiet struct {

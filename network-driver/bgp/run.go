@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 	"github.com/osrg/gobgp/v4/pkg/server"
 
 	"github.com/rolling-swarm/rolling/network-driver/topology"
@@ -32,15 +33,19 @@ type run struct {
 	deadlines  *deadlines
 	mending    []netip.Addr // neighbours to whom all has yet to be sent again; only the speaker's loop knows it
 	reflectors []string     // told only what is here; the speaker's loop alone uses it
+	said       string       // of nodes whose MTU differs
 
-	mu         sync.Mutex // guards all below; only the speaker's loop writes neighbours, own, border and drained
+	mu         sync.Mutex // guards all below; only the speaker's loop writes neighbours, own, border, drained and mtu
 	neighbours map[netip.Addr]topology.Neighbour
 	own        map[netip.Prefix]saying
 	border     []netip.Prefix
 	drained    bool
-	held       map[netip.Prefix]netip.Addr
+	held       map[netip.Prefix]netip.Addr   // the node that has it
 	pools      map[netip.Prefix]netip.Prefix // of learnt routes that are announced as a whole
 	lull       lull
+	mtus       map[netip.Addr]int // of other nodes' uplinks
+	mtu        int                // of this one's
+	compare    bool               // one of them may have changed
 	seen       map[netip.Addr]*seen
 	lost       int
 	settledIn  time.Duration
@@ -51,9 +56,10 @@ type run struct {
 type seen struct {
 	up     bool
 	since  time.Time
-	heard  bool // its End-of-RIB, in this session
-	stale  bool // the session ended, and its routes may still be kept for it
-	silent bool // its kernel does not answer
+	heard  bool                // the last of its Ends-of-RIB, in this session
+	awaits map[bgp.Family]bool // those that have not come yet
+	stale  bool                // the session ended, and its routes may still be kept for it
+	silent bool                // its kernel does not answer
 	flaps  int
 	cutOff time.Time
 }
@@ -71,6 +77,7 @@ func start(ctx context.Context, s Settings, self netip.Addr, log *slog.Logger, t
 		neighbours: map[netip.Addr]topology.Neighbour{}, own: map[netip.Prefix]saying{}, seen: map[netip.Addr]*seen{},
 		held: map[netip.Prefix]netip.Addr{}, pools: map[netip.Prefix]netip.Prefix{}, lull: newLull(),
 		reflectors: []string{host(self)}, // never empty: gobgp takes an empty set for everybody
+		mtus:       map[netip.Addr]int{},
 	}
 	r.deadlines = newDeadlines(r.begun, s.Restarting)
 	go r.server.Serve()

@@ -96,6 +96,7 @@ func (d *deadlines) settles(now time.Time, neighbours, heard int) bool {
 // tend does what is due.
 func (r *run) tend(ctx context.Context, now time.Time) {
 	r.pardon(ctx, now)
+	r.warn()
 	neighbours, heard, reflects := r.count()
 	if r.deadlines.settles(now, neighbours, heard) {
 		r.mu.Lock()

@@ -41,7 +41,7 @@ const Established = "established"
 func (r *run) watch(ctx context.Context) error {
 	err := r.server.WatchEvent(ctx, server.WatchEventMessageCallbacks{
 		OnBestPath:   func(paths []*apiutil.Path, _ time.Time) { r.onBest(paths) },
-		OnPathEor:    func(p *apiutil.Path, _ time.Time) { r.onEnd(p.PeerAddress) },
+		OnPathEor:    func(p *apiutil.Path, _ time.Time) { r.onEnd(p.PeerAddress, p.Family) },
 		OnPeerUpdate: func(e *apiutil.WatchEventMessage_PeerEvent, t time.Time) { r.onPeer(e, t) },
 	}, server.WatchBestPath(true), server.WatchPeer(), server.WatchEor(true))
 	if err != nil {
@@ -56,25 +56,25 @@ func (r *run) onBest(paths []*apiutil.Path) {
 	r.mu.Lock()
 	for _, p := range paths {
 		prefix, err := netip.ParsePrefix(p.Nlri.String())
-		if p.Family != bgp.RF_IPv4_UC || err != nil {
+		if p.Family != bgp.RF_IPv4_UC && p.Family != bgp.RF_IPv6_UC || err != nil {
 			continue
 		}
-		t := topology.Route{Prefix: prefix}
-		if hop := nextHop(p); !p.Withdrawal && hop.IsValid() && hop != r.self && !hop.IsUnspecified() {
-			t.Via = hop
-		}
+		home := r.homeOf(p)
+		t := topology.Route{Prefix: prefix, Via: r.via(p, home)}
 		if !t.Via.IsValid() && r.keeps(prefix) {
 			continue
 		}
 		r.lull.told(prefix)
 		if t.Via.IsValid() {
-			r.held[prefix] = t.Via
+			r.held[prefix] = home
+			r.measure(home, p)
 		} else {
 			delete(r.held, prefix)
 		}
 		turned = r.remember(prefix, t.Via, p) || turned
 		changes = append(changes, t)
 	}
+	r.compare = r.compare || len(changes) > 0
 	r.mu.Unlock()
 	if len(changes) > 0 {
 		r.told.Learn(changes)
@@ -114,6 +114,32 @@ func (r *run) remember(p netip.Prefix, via netip.Addr, path *apiutil.Path) bool 
 	return had != has || before != pool
 }
 
+// homeOf is the node that a route comes from, by its IPv4 address: the next hop itself, or, where that is an IPv6
+// address, who told it first.
+func (r *run) homeOf(p *apiutil.Path) netip.Addr {
+	if p.Family == bgp.RF_IPv4_UC {
+		return nextHop(p)
+	}
+	for _, a := range p.Attrs {
+		if o, ok := a.(*bgp.PathAttributeOriginatorId); ok {
+			return o.Value
+		}
+	}
+	return p.PeerAddress.Unmap()
+}
+
+// via is the next hop of a route of another node, or none.
+func (r *run) via(p *apiutil.Path, home netip.Addr) netip.Addr {
+	hop := nextHop(p)
+	switch {
+	case p.Withdrawal, !hop.IsValid(), hop.IsUnspecified(), !home.IsValid(), home.IsUnspecified(), home == r.self:
+		return netip.Addr{}
+	case hop.IsLinkLocalUnicast() && hop.Is6():
+		return hop.WithZone(home.String())
+	}
+	return hop
+}
+
 func nextHop(p *apiutil.Path) netip.Addr {
 	for _, a := range p.Attrs {
 		switch v := a.(type) {
@@ -135,9 +161,15 @@ func (r *run) at(a netip.Addr) *seen {
 	return s
 }
 
-func (r *run) onEnd(from netip.Addr) {
+// onEnd counts a neighbour as heard with the last End-of-RIB of the families that it speaks.
+func (r *run) onEnd(from netip.Addr, family bgp.Family) {
 	r.mu.Lock()
 	s := r.at(from)
+	delete(s.awaits, family)
+	if len(s.awaits) > 0 {
+		r.mu.Unlock()
+		return
+	}
 	if !s.heard && s.up {
 		r.converged = time.Since(s.since)
 	}
@@ -167,6 +199,9 @@ func (r *run) onPeer(e *apiutil.WatchEventMessage_PeerEvent, now time.Time) {
 		s.flaps++
 	case up:
 		s.stale, s.silent, s.since = false, false, now
+		if !was {
+			s.awaits = families(e.Peer.State.RemoteCap)
+		}
 	}
 	if e.Peer.State.AdminState == api.PeerState_ADMIN_STATE_PFX_CT && s.cutOff.IsZero() {
 		s.cutOff = now
@@ -184,12 +219,23 @@ func (r *run) onPeer(e *apiutil.WatchEventMessage_PeerEvent, now time.Time) {
 	r.nudge()
 }
 
+// families are those of ours that the neighbour speaks, too.
+func families(capabilities []bgp.ParameterCapabilityInterface) map[bgp.Family]bool {
+	all := map[bgp.Family]bool{}
+	for _, c := range capabilities {
+		if m, ok := c.(*bgp.CapMultiProtocol); ok && (m.CapValue == bgp.RF_IPv4_UC || m.CapValue == bgp.RF_IPv6_UC) {
+			all[m.CapValue] = true
+		}
+	}
+	return all
+}
+
 func (r *run) standing() Standing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Standing{
 		Held: len(r.held), Kept: len(r.lull.kept), Own: len(r.own), Border: r.border, Drained: r.drained,
-		Lost: r.lost, Settled: r.settledIn, Converged: r.converged,
+		Lost: r.lost, Settled: r.settledIn, Converged: r.converged, MTUs: r.strangers(),
 	}
 }
 
@@ -206,7 +252,8 @@ func (r *run) sessions(ctx context.Context) ([]Session, error) {
 			s.Since = up.AsTime()
 		}
 		for _, f := range p.GetAfiSafis() {
-			s.Received, s.Accepted = f.GetState().GetReceived(), f.GetState().GetAccepted()
+			s.Received += f.GetState().GetReceived()
+			s.Accepted += f.GetState().GetAccepted()
 		}
 		all = append(all, s)
 	})

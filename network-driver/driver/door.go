@@ -35,7 +35,7 @@ type Node interface {
 	AllowPool(ctx context.Context, pool netip.Prefix) error
 	AddNetwork(context.Context, topology.Network) error
 	RemoveNetwork(context.Context, topology.NetworkID) error
-	AddEndpoint(context.Context, topology.Endpoint) (mac string, err error)
+	AddEndpoint(context.Context, topology.Endpoint) (mac string, six netip.Addr, err error)
 	RemoveEndpoint(context.Context, topology.NetworkID, topology.EndpointID) error
 	Join(ctx context.Context, n topology.NetworkID, e topology.EndpointID, sandbox string) (topology.Link, error)
 	Leave(context.Context, topology.NetworkID, topology.EndpointID) error

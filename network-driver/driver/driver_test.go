@@ -27,6 +27,7 @@ import (
 type mute struct{}
 
 func (mute) Announce([]fabric.Announcement) {}
+func (mute) Stand(topology.Uplink)          {}
 
 // plugin is the door on a unix socket, with the real node and file behind it and a kernel in memory.
 type plugin struct {
@@ -155,7 +156,7 @@ func TestRefusals(t *testing.T) {
 		want                []string
 	}{
 		{"all problems of a network at once", "AllocateNetwork", `{` + net1 + `,"Options":{"rolling.mode":"l2","rolling.mod":"x"},"IPv4Data":[],"IPv6Data":[{"Pool":"fd00::/64"}]}`,
-			[]string{"network k3uv0xn9lzwg is refused", `driver_opts.rolling.mode: \"l2\" is not served yet`, "did you mean", "IPv6 is not served yet", "has 0 IPv4 subnets"}},
+			[]string{"network k3uv0xn9lzwg is refused", `driver_opts.rolling.mode: \"l2\" is not served yet`, "did you mean", "IPv6 addresses are derived from the IPv4 ones", "has 0 IPv4 subnets"}},
 		{"a network with two subnets", "AllocateNetwork", `{` + net1 + `,"IPv4Data":[{"Pool":"10.0.0.0/24","Gateway":"10.0.0.1/24"},{"Pool":"10.1.0.0/24","Gateway":"10.1.0.1/24"}]}`, []string{"2 IPv4 subnets: want exactly one"}},
 		{"a subnet that is none", "CreateNetwork", `{` + net1 + `,"IPv4Data":[{"Pool":"ten","Gateway":"10.0.0.1"}]}`, []string{`subnet \"ten\" is not an IPv4 prefix`}},
 		{"a null subnet", "CreateNetwork", `{` + net1 + `,"IPv4Data":[null]}`, []string{"want exactly one"}},
@@ -166,11 +167,11 @@ func TestRefusals(t *testing.T) {
 		{"a subnet of groups", "CreateNetwork", `{` + net1 + `,"IPv4Data":[{"Pool":"239.0.0.0/24","Gateway":"169.254.1.1/24"}]}`, []string{"overlaps 224.0.0.0/3"}},
 		{"the nodes' own network", "AllocateNetwork", `{` + net1 + `,"IPv4Data":[{"Pool":"10.98.0.0/24","Gateway":"169.254.1.1/24"}]}`, []string{"network k3uv0xn9lzwg is refused", "subnet 10.98.0.0/24 overlaps 10.98.0.0/24, which this node's uplink is connected to"}},
 		{"an address of the engine's own IPAM", "CreateEndpoint", `{` + mac + `,"Interface":{"Address":"10.210.3.8/24"}}`, []string{"address 10.210.3.8/24 is not a /32", "make it with --ipam-driver rolling/ipam:latest"}},
-		{"IPv6 switched on", "CreateNetwork", `{` + net1 + `,"Options":{"com.docker.network.enable_ipv6":true},` + pool + `}`, []string{"IPv6 is not served yet"}},
+		{"IPv6 switched on", "CreateNetwork", `{` + net1 + `,"Options":{"com.docker.network.enable_ipv6":true},` + pool + `}`, []string{"IPv6 addresses are derived from the IPv4 ones"}},
 		{"an endpoint of an unknown network", "CreateEndpoint", `{` + strings.Replace(ep1, "k3uv", "nope", 1) + `,"Interface":{"Address":"10.210.3.8/32"}}`, []string{"network nope0xn9lzwg is not known on this node"}},
 		{"an endpoint without an address", "CreateEndpoint", `{` + mac + `,"Interface":{}}`, []string{"brings no IPv4 address"}},
 		{"an endpoint without an interface", "CreateEndpoint", `{` + mac + `}`, []string{"brings no IPv4 address"}},
-		{"an endpoint with an IPv6 address", "CreateEndpoint", `{` + mac + `,"Interface":{"Address":"10.210.3.8/32","AddressIPv6":"fd00::1/64"}}`, []string{"IPv6 is not served yet"}},
+		{"an endpoint with an IPv6 address", "CreateEndpoint", `{` + mac + `,"Interface":{"Address":"10.210.3.8/32","AddressIPv6":"fd00::1/64"}}`, []string{"IPv6 addresses are derived from the IPv4 ones"}},
 		{"an endpoint with a group's MAC", "CreateEndpoint", `{` + mac + `,"Interface":{"Address":"10.210.3.8/32","MacAddress":"01:00:5e:00:00:01"}}`, []string{"is not that of one interface"}},
 		{"an endpoint outside the pool", "CreateEndpoint", `{` + mac + `,"Interface":{"Address":"10.211.0.8/32"}}`, []string{"outside the pool 10.210.3.0/24"}},
 		{"an endpoint whose id would be a path", "CreateEndpoint", `{` + net1 + `,"EndpointID":"../../../../etc","Interface":{"Address":"10.210.3.8/32"}}`, []string{"names no endpoint"}},

@@ -27,7 +27,7 @@ func (d *Door) createEndpoint(ctx context.Context, r network.CreateEndpointReque
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", topology.EndpointID(r.EndpointID).Short(), err)
 	}
-	mac, err := d.node.AddEndpoint(ctx, e)
+	mac, six, err := d.node.AddEndpoint(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -35,6 +35,9 @@ func (d *Door) createEndpoint(ctx context.Context, r network.CreateEndpointReque
 	answer := &network.CreateEndpointResponse{Interface: &network.EndpointInterface{}}
 	if e.MAC == "" {
 		answer.Interface.MacAddress = mac
+	}
+	if six.IsValid() {
+		answer.Interface.AddressIPv6 = netip.PrefixFrom(six, six.BitLen()).String()
 	}
 	return answer, nil
 }
@@ -87,9 +90,13 @@ func (d *Door) endpointInfo(ctx context.Context, r network.InfoRequest) (*networ
 	if err != nil {
 		return nil, err
 	}
-	return &network.InfoResponse{Value: map[string]string{
+	seen := map[string]string{
 		"address": e.Address.String(), "mac": e.MAC, "interface": topology.HostEnd(e.ID), "phase": string(e.Phase), "mtu": strconv.Itoa(e.MTU),
-	}}, nil
+	}
+	if e.Address6.IsValid() {
+		seen["address6"] = e.Address6.String()
+	}
+	return &network.InfoResponse{Value: seen}, nil
 }
 
 // join gives the container one interface, and a default route by the network's own link-local gateway: networks of one
@@ -99,12 +106,17 @@ func (d *Door) join(ctx context.Context, r network.JoinRequest) (*network.JoinRe
 	if err != nil {
 		return nil, err
 	}
-	return &network.JoinResponse{
+	answer := &network.JoinResponse{
 		InterfaceName:         network.InterfaceName{SrcName: l.Peer, DstPrefix: inContainer},
 		Gateway:               l.Gateway.String(),
 		StaticRoutes:          []*network.StaticRoute{{Destination: netip.PrefixFrom(l.Gateway, 32).String(), RouteType: connected}},
 		DisableGatewayService: true,
-	}, nil
+	}
+	if l.Address6.IsValid() {
+		answer.GatewayIPv6 = l.Gateway6.String()
+		answer.StaticRoutes = append(answer.StaticRoutes, &network.StaticRoute{Destination: netip.PrefixFrom(l.Gateway6, 128).String(), RouteType: connected})
+	}
+	return answer, nil
 }
 
 func (d *Door) leave(ctx context.Context, r network.LeaveRequest) (empty, error) {

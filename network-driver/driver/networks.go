@@ -26,7 +26,8 @@ func (d *Door) capabilities(context.Context, empty) (*network.CapabilitiesRespon
 // node's CreateNetwork is given. It answers while the state is still being read.
 func (d *Door) allocateNetwork(ctx context.Context, r network.AllocateNetworkRequest) (*network.AllocateNetworkResponse, error) {
 	var problems []error
-	if _, err := topology.ParseOptions(r.Options); err != nil {
+	options, err := topology.ParseOptions(r.Options)
+	if err != nil {
 		problems = append(problems, err)
 	}
 	if strings.EqualFold(r.Options[ipv6Key], "true") || len(r.IPv6Data) > 0 {
@@ -39,6 +40,9 @@ func (d *Door) allocateNetwork(ctx context.Context, r network.AllocateNetworkReq
 	pool, _, err := subnet(pools)
 	if err == nil {
 		err = d.node.AllowPool(ctx, pool)
+	}
+	if six := (topology.Network{Pool: pool, Options: options}).SixPool(); err == nil && six.IsValid() {
+		err = d.node.AllowPool(ctx, six)
 	}
 	if err != nil {
 		problems = append(problems, err)
@@ -54,7 +58,7 @@ func (d *Door) allocateNetwork(ctx context.Context, r network.AllocateNetworkReq
 	return &network.AllocateNetworkResponse{Options: echo}, nil
 }
 
-var errIPv6 = errors.New("IPv6 is not served yet: leave EnableIPv6 off and give no IPv6 subnet")
+var errIPv6 = errors.New("IPv6 addresses are derived from the IPv4 ones: leave EnableIPv6 off, give no IPv6 subnet, and name a /96 in driver_opts rolling.ipv6")
 
 // refusal names the network and all that is wrong with it, in lines.
 func refusal(id string, problems []error) error {

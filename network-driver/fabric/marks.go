@@ -61,11 +61,30 @@ func Aggregated(asn uint32, length int) Community {
 // PoolOf is the pool that a marked address lies in.
 func PoolOf(asn uint32, address netip.Addr, marks []Community) (netip.Prefix, bool) {
 	for _, c := range marks {
-		if c.Large && c.A == asn && c.B == aggregated && c.C >= 8 && c.C < 32 {
+		if c.Large && c.A == asn && c.B == aggregated && c.C >= 8 && c.C < uint32(address.BitLen()) {
 			if p, err := address.Prefix(int(c.C)); err == nil {
 				return p, true
 			}
 		}
 	}
 	return netip.Prefix{}, false
+}
+
+// ofUplink is the second part of the large community ASN:5:MTU. It is on all that a node announces: nodes whose uplinks
+// take packets of different sizes know of each other by it.
+const ofUplink = 5
+
+// MTU is the mark of a node whose uplink has that MTU.
+func MTU(asn uint32, mtu int) Community {
+	return Community{A: asn, B: ofUplink, C: uint32(mtu), Large: true}
+}
+
+// MTUOf is the MTU that a mark tells, or 0.
+func MTUOf(asn uint32, marks []Community) int {
+	for _, c := range marks {
+		if c.Large && c.A == asn && c.B == ofUplink && c.C < 1<<17 {
+			return int(c.C)
+		}
+	}
+	return 0
 }

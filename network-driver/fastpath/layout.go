@@ -34,7 +34,6 @@ const (
 	arpSrcMAC  = 22
 	arpSrcIP   = 28
 	arpEnd     = 42
-	ip6Src     = 22
 	ip6End     = 54
 )
 

@@ -107,9 +107,8 @@ func rules() []rule {
 		{chainFour, join(routableRule(), nh(12, 4, regA), judge(setBoxes)), false},
 		{chainFour, tally(topology.WayStack), false},
 
-		{chainSix, join(nh(8, 2, regA), masked(regA, 0xffc0), equal(regA, binary.BigEndian.AppendUint16(nil, 0xfe80)), verdict(expr.VerdictAccept)), false},
-		{chainSix, join(nh(8, 16, regA), equal(regA, make([]byte, 16)), verdict(expr.VerdictAccept)), false},
-		{chainSix, drop(), false},
+		// What a container may send of IPv6 is checked on the ordinary way.
+		{chainSix, verdict(expr.VerdictAccept), false},
 
 		// Only from another node's container: one of this node does not send from outside.
 		{chainUp, join(proto(unix.ETH_P_IP), routableRule(), nh(12, 4, regA), judge(setPeers)), false},
@@ -171,10 +170,6 @@ func load(base expr.PayloadBase, offset, length, reg uint32) expr.Any {
 
 func equal(reg uint32, data []byte) []expr.Any {
 	return []expr.Any{&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: data}}
-}
-
-func masked(reg uint32, mask uint16) []expr.Any {
-	return []expr.Any{&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 2, Mask: binary.BigEndian.AppendUint16(nil, mask), Xor: []byte{0, 0}}}
 }
 
 // sourceOf lays interface, MAC and address as the set has them.

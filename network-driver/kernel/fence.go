@@ -34,7 +34,7 @@ func fence(p netip.Prefix) *netlink.Route {
 
 // Set makes the fenced pools exactly these.
 func (f *Fence) Set(pools []netip.Prefix) error {
-	have, err := f.nl.RouteListFiltered(unix.AF_INET, &netlink.Route{Protocol: protocol, Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNREACHABLE},
+	have, err := f.nl.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: protocol, Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNREACHABLE},
 		netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
 	if err != nil {
 		return fmt.Errorf("list the fences of pools: %w", err)

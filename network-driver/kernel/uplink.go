@@ -18,7 +18,7 @@ const defaultMTU = 1500
 // Uplink is the interface that has the node's address, else the default route's. With it come all addresses of the
 // node but loopback's and link-local ones, which no pool has and our own links do.
 func (r *Roads) Uplink(node netip.Addr) (topology.Uplink, error) {
-	addrs, err := r.nl.AddrList(nil, unix.AF_INET)
+	addrs, err := r.nl.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		return topology.Uplink{}, fmt.Errorf("find the uplink: list addresses: %w", err)
 	}
@@ -28,7 +28,11 @@ func (r *Roads) Uplink(node netip.Addr) (topology.Uplink, error) {
 	}
 	u := topology.Uplink{MTU: defaultMTU}
 	for _, a := range addrs {
-		if own := addrOf(a.IP); !own.IsLinkLocalUnicast() && !own.IsLoopback() {
+		own := addrOf(a.IP)
+		if own.IsLinkLocalUnicast() && own.Is6() || own.IsLoopback() {
+			continue
+		}
+		if !own.IsLinkLocalUnicast() {
 			u.Host = append(u.Host, own)
 		}
 		// The peer's is the same prefix, but on a point-to-point link.
@@ -36,6 +40,7 @@ func (r *Roads) Uplink(node netip.Addr) (topology.Uplink, error) {
 			u.Prefixes = append(u.Prefixes, p)
 		}
 	}
+	u.Six = six(addrs, index)
 	ways, err := r.ways(index)
 	if err != nil {
 		return u, err
@@ -97,4 +102,22 @@ func (r *Roads) uplink(node netip.Addr, addrs []netlink.Addr) (int, error) {
 		}
 	}
 	return 0, nil
+}
+
+// six is the address by which other nodes send IPv6 here: of the uplink's lasting ones the lowest, and a link-local one
+// only if there is no other.
+func six(addrs []netlink.Addr, uplink int) netip.Addr {
+	const passing = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED | unix.IFA_F_DEPRECATED | unix.IFA_F_TEMPORARY
+	var best netip.Addr
+	for _, a := range addrs {
+		own := addrOf(a.IP)
+		if a.LinkIndex != uplink || !own.Is6() || a.Flags&passing != 0 {
+			continue
+		}
+		if own.IsLinkLocalUnicast() == best.IsLinkLocalUnicast() && (!best.IsValid() || own.Less(best)) || best.IsLinkLocalUnicast() && !own.IsLinkLocalUnicast() ||
+			!best.IsValid() {
+			best = own
+		}
+	}
+	return best
 }

@@ -73,12 +73,12 @@ func (w *Wires) replace(end netlink.Link, l topology.Link) (netlink.Link, error)
 
 // strip takes off a gateway that the network no longer has.
 func (w *Wires) strip(end netlink.Link, l topology.Link) error {
-	addrs, err := w.nl.AddrList(end, unix.AF_INET)
+	addrs, err := w.nl.AddrList(end, netlink.FAMILY_ALL)
 	if err != nil {
 		return fmt.Errorf("list its addresses: %w", err)
 	}
 	for i := range addrs {
-		if addrOf(addrs[i].IP) != l.Gateway {
+		if a := addrOf(addrs[i].IP); a != l.Gateway && a != l.Gateway6 && (a.Is4() || prefixOf(addrs[i].IPNet).IsSingleIP()) {
 			if err := w.nl.AddrDel(end, &addrs[i]); err != nil && !missing(err) {
 				return fmt.Errorf("take off %s: %w", addrs[i].IPNet, err)
 			}
@@ -131,7 +131,7 @@ func (w *Wires) clothe(end netlink.Link, l topology.Link) error {
 	if err := w.nl.RouteReplace(route); err != nil {
 		return fmt.Errorf("route %s to it: %w", l.Address, err)
 	}
-	return nil
+	return w.clotheSix(end, l)
 }
 
 // Unplug removes one link, and with it its address and route. One that is not there is no error.
@@ -174,11 +174,11 @@ func (w *Wires) Set(links []topology.Link) error {
 			problems = append(problems, w.Unplug(a.Name))
 		}
 		if d := dressed[a.Index]; a.Flags&net.FlagUp != 0 && d.gateway.IsValid() && d.address.IsValid() {
-			right[a.Alias+" "+d.gateway.String()+" "+d.address.String()] = true
+			right[a.Alias+" "+d.String()] = true
 		}
 	}
 	for _, l := range links {
-		if !right[l.Alias()+" "+l.Gateway.String()+" "+l.Address.String()] {
+		if !right[l.Alias()+" "+dress{l.Gateway, l.Address, l.Gateway6, l.Address6}.String()] {
 			problems = append(problems, w.Plug(l))
 		}
 	}
@@ -186,31 +186,45 @@ func (w *Wires) Set(links []topology.Link) error {
 }
 
 // dress is what a host end wears.
-type dress struct{ gateway, address netip.Addr }
+type dress struct{ gateway, address, gateway6, address6 netip.Addr }
 
-// dressed tells, by interface index, the gateway address and the routed address of all host ends, in two questions.
+func (d dress) String() string {
+	return fmt.Sprint(d.gateway, d.address, d.gateway6, d.address6)
+}
+
+// dressed tells, by interface index, the gateways' addresses and the routed addresses of all host ends, in two questions.
 func (w *Wires) dressed() (map[int]dress, error) {
-	addrs, err := w.nl.AddrList(nil, unix.AF_INET)
+	addrs, err := w.nl.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, fmt.Errorf("list the host's addresses: %w", err)
 	}
-	routes, err := w.nl.RouteListFiltered(unix.AF_INET, &netlink.Route{Protocol: protocol, Table: unix.RT_TABLE_MAIN},
+	routes, err := w.nl.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: protocol, Table: unix.RT_TABLE_MAIN},
 		netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return nil, fmt.Errorf("list routes of protocol %d: %w", protocol, err)
 	}
 	all := map[int]dress{}
 	for _, a := range addrs {
-		if d := all[a.LinkIndex]; a.Scope == unix.RT_SCOPE_LINK {
-			d.gateway = addrOf(a.IP)
-			all[a.LinkIndex] = d
+		d, ip := all[a.LinkIndex], addrOf(a.IP)
+		switch {
+		case a.Scope != unix.RT_SCOPE_LINK:
+		case ip.Is4():
+			d.gateway = ip
+		case prefixOf(a.IPNet).IsSingleIP(): // the one that the kernel made is a /64
+			d.gateway6 = ip
 		}
+		all[a.LinkIndex] = d
 	}
 	for _, r := range routes {
-		if d := all[r.LinkIndex]; r.Gw == nil {
-			d.address = prefixOf(r.Dst).Addr()
-			all[r.LinkIndex] = d
+		d, to := all[r.LinkIndex], prefixOf(r.Dst).Addr()
+		switch {
+		case r.Gw != nil:
+		case to.Is4():
+			d.address = to
+		case to.Is6():
+			d.address6 = to
 		}
+		all[r.LinkIndex] = d
 	}
 	return all, nil
 }

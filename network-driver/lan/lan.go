@@ -113,7 +113,9 @@ func (s Space) Everything() string {
 			}
 		}
 	}
-	return text + s.Must("sysctl -a --pattern ^net.ipv4.(conf|ip_forward)")
+	// An address is tentative for a second.
+	text += strings.ReplaceAll(s.Must("ip -6 -o addr"), " tentative", "") + s.Must("ip -6 route show table all proto 82")
+	return text + s.Must("sysctl -a --pattern ^net.ipv4.(conf|ip_forward)") + s.Must("sysctl -a --pattern ^net.ipv6.conf.*(forwarding|accept_ra|disable_ipv6)$")
 }
 
 // LAN is a bridge and what is plugged into it.

@@ -93,11 +93,17 @@ func (n *Node) announce() {
 			problems = append(problems, err)
 			continue
 		}
+		w := n.state.Networks[e.Network]
 		a := fabric.Announcement{Address: e.Address}
-		if w := n.state.Networks[e.Network]; w.Options.Aggregate {
+		if w.Options.Aggregate {
 			a.Pool = w.Pool.Masked()
 		}
 		own = append(own, a)
+		if six, err := n.announceSix(e, w, guard); err != nil {
+			problems = append(problems, err)
+		} else if six.Address.IsValid() {
+			own = append(own, six)
+		}
 	}
 	for _, a := range n.serving.announce {
 		if !told[a] && guard.Holds(a) == nil {
@@ -107,6 +113,7 @@ func (n *Node) announce() {
 	slices.SortFunc(own, func(a, b fabric.Announcement) int { return a.Address.Compare(b.Address) })
 	slices.SortFunc(problems, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
 	n.note("addresses", errors.Join(problems...))
+	n.parts.Announcer.Stand(n.uplink)
 	n.parts.Announcer.Announce(own)
 	n.place()
 }
@@ -118,5 +125,6 @@ func (n *Node) gate() {
 	}
 	all := slices.Concat(n.state.Pools(), n.borders)
 	slices.SortFunc(all, netip.Prefix.Compare)
-	n.note("firewall", n.parts.Gate.Set(slices.Compact(all)))
+	n.note("firewall", n.parts.Gate.Set(slices.Compact(topology.OfOneFamily(all, false))))
+	n.six()
 }

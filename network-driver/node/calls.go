@@ -65,8 +65,9 @@ func (n *Node) RemoveNetwork(ctx context.Context, id topology.NetworkID) error {
 	})
 }
 
-// AddEndpoint makes an endpoint known; nothing is in the kernel before it is joined. It tells the endpoint's MAC.
-func (n *Node) AddEndpoint(ctx context.Context, e topology.Endpoint) (mac string, err error) {
+// AddEndpoint makes an endpoint known; nothing is in the kernel before it is joined. It tells the endpoint's MAC, and its
+// IPv6 address in a network with IPv6.
+func (n *Node) AddEndpoint(ctx context.Context, e topology.Endpoint) (mac string, six netip.Addr, err error) {
 	if e.MAC == "" {
 		e.MAC = topology.MACOf(e.Address)
 	}
@@ -79,6 +80,7 @@ func (n *Node) AddEndpoint(ctx context.Context, e topology.Endpoint) (mac string
 		if !w.Pool.Contains(e.Address) {
 			return fmt.Errorf("endpoint %s: address %s is outside the pool %s of network %s: does the network use rolling/ipam?", e.ID.Short(), e.Address, w.Pool, w.ID.Short())
 		}
+		e.Address6 = w.Options.Six(e.Address)
 		if err := n.free(e); err != nil {
 			return err
 		}
@@ -91,7 +93,7 @@ func (n *Node) AddEndpoint(ctx context.Context, e topology.Endpoint) (mac string
 		}
 		return n.commit(topology.Change{PutEndpoints: []topology.Endpoint{e}})
 	})
-	return e.MAC, err
+	return e.MAC, e.Address6, err
 }
 
 // Join puts the endpoint's link into the kernel, and tells it.
@@ -128,6 +130,7 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 		n.counts.Joins++
 		n.expect(e.ID)
 		n.fast() // before the container sends: it checks sources, too
+		n.sixCheck()
 		n.announce()
 		return l, nil
 	})
@@ -138,6 +141,9 @@ func (n *Node) free(e topology.Endpoint) error {
 	err := n.look()
 	if err == nil {
 		err = n.guard().Wires(e.Address)
+	}
+	if err == nil && e.Address6.IsValid() {
+		err = n.guard().Wires(e.Address6)
 	}
 	if err != nil {
 		return fmt.Errorf("endpoint %s of network %s: %w", e.ID.Short(), e.Network.Short(), err)
@@ -238,8 +244,12 @@ func (n *Node) withdraw(e topology.Endpoint, c topology.Change) error {
 		return err
 	}
 	n.fast()
+	n.sixCheck()
 	n.announce()
 	n.restore(topology.Route{Prefix: netip.PrefixFrom(e.Address, e.Address.BitLen())})
+	if e.Address6.IsValid() {
+		n.restore(topology.Route{Prefix: netip.PrefixFrom(e.Address6, e.Address6.BitLen())})
+	}
 	return nil
 }
 

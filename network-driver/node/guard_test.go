@@ -26,7 +26,7 @@ func TestAnAddressThatBecomesANodesIsUnwiredAndWithdrawn(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := h.AddEndpoint(ctx, e2); err != nil {
+		if _, _, err := h.AddEndpoint(ctx, e2); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(50 * time.Millisecond) // the container has its link, and is seen to have it
@@ -91,7 +91,7 @@ func TestAddressesAreGuarded(t *testing.T) {
 	}
 	must(h.AddNetwork(ctx, net1))
 	must(h.AddNetwork(ctx, topology.Network{ID: "n2", Pool: netip.MustParsePrefix("10.98.0.0/16"), Gateway: net1.Gateway}))
-	_, err := h.AddEndpoint(ctx, e1)
+	_, _, err := h.AddEndpoint(ctx, e1)
 	must(err)
 	_, err = h.Join(ctx, "n1", e1.ID, "")
 	must(err)
@@ -107,13 +107,13 @@ func TestAddressesAreGuarded(t *testing.T) {
 		{"another address of a joined endpoint", "has joined", topology.Endpoint{ID: e1.ID, Network: "n1", Address: e2.Address}},
 		{"an unknown network", "not known", topology.Endpoint{ID: "c3", Network: "nope", Address: e2.Address}},
 	} {
-		if _, err := h.AddEndpoint(ctx, c.endpoint); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, _, err := h.AddEndpoint(ctx, c.endpoint); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
 	h.kernel.Carry(topology.HostEnd(e1.ID))
 	twin := topology.Endpoint{ID: "d40000000000000", Network: "n1", Address: e1.Address}
-	_, err = h.AddEndpoint(ctx, twin)
+	_, _, err = h.AddEndpoint(ctx, twin)
 	must(err)
 	if _, err = h.Join(ctx, "n1", twin.ID, ""); err == nil || !strings.Contains(err.Error(), "is held by endpoint a10000000000") {
 		t.Errorf("a second container with the same address: %v", err)

@@ -54,6 +54,12 @@ type FastPath interface {
 	Report() topology.FastReport
 }
 
+// Six is what IPv6 needs beside links and routes: the check of what containers send, the firewall, and forwarding.
+type Six interface {
+	Set(topology.Six) error
+	Check([]topology.SixLeg) error
+}
+
 // Store keeps the state over a restart.
 type Store interface {
 	Save(topology.Change) error
@@ -63,6 +69,7 @@ type Store interface {
 // Announcer tells the fabric which addresses are here.
 type Announcer interface {
 	Announce(own []fabric.Announcement)
+	Stand(topology.Uplink) // what others must know to send here
 }
 
 // Parts are the edges that a node stands on.
@@ -72,6 +79,7 @@ type Parts struct {
 	Roads     Roads
 	Fence     Fence // nil: this node is never a border
 	Fast      FastPath
+	Six       Six // nil: IPv6 is left alone
 	Announcer Announcer
 	Balancer  Balancer // nil: no virtual address is served
 	Routers   []topology.Router

@@ -40,6 +40,8 @@ func (a *announced) all() []fabric.Announcement {
 	return a.told
 }
 
+func (a *announced) Stand(topology.Uplink) {}
+
 func (a *announced) Announce(told []fabric.Announcement) {
 	var own []netip.Addr
 	for _, t := range told {
@@ -159,7 +161,7 @@ type step struct {
 func life() []step {
 	return []step{
 		{"create network", func(ctx context.Context, h *host) error { return h.AddNetwork(ctx, net1) }},
-		{"create endpoint", func(ctx context.Context, h *host) error { _, err := h.AddEndpoint(ctx, e1); return err }},
+		{"create endpoint", func(ctx context.Context, h *host) error { _, _, err := h.AddEndpoint(ctx, e1); return err }},
 		{"join", func(ctx context.Context, h *host) error {
 			_, err := h.Join(ctx, "n1", e1.ID, "/netns/1")
 			return err
@@ -336,7 +338,7 @@ func TestABusyNodeAnswersInTimeAndNeverBeginsWhatNobodyWaitsFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range []topology.Endpoint{e1, e2} {
-			if _, err := h.AddEndpoint(ctx, e); err != nil {
+			if _, _, err := h.AddEndpoint(ctx, e); err != nil {
 				t.Fatal(err)
 			}
 		}

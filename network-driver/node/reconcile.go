@@ -174,7 +174,7 @@ func (n *Node) take(routes []topology.Route) {
 func (n *Node) reach(routes []topology.Route, guard topology.Guard) {
 	far := map[netip.Addr]topology.Group{}
 	for _, r := range routes {
-		if r.Prefix.IsSingleIP() {
+		if r.Prefix.IsSingleIP() && r.Prefix.Addr().Is4() { // IPv6 goes the ordinary way
 			far[r.Prefix.Addr()] = topology.FarGroup(r, guard)
 		}
 	}

@@ -67,7 +67,7 @@ func (f Fast) Idle() Fast {
 
 // FarGroup is the group of another node's container, or zero if the route is not one to take.
 func FarGroup(r Route, g Guard) Group {
-	if !r.Via.IsValid() || !g.Installs(r) {
+	if !r.Via.Is4() || !g.Installs(r) { // IPv6 goes the ordinary way
 		return 0
 	}
 	return Everyone

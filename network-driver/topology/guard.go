@@ -12,9 +12,10 @@ import (
 // Uplink is how this node stands in its own network.
 type Uplink struct {
 	MTU      int            `json:"mtu"`
-	Names    []string       `json:"names"`    // of all interfaces by which other nodes may send, sorted
-	Prefixes []netip.Prefix `json:"prefixes"` // those that the uplink is connected to, masked
-	Host     []netip.Addr   `json:"host"`     // all addresses of the node itself, not only the uplink's
+	Names    []string       `json:"names"`        // of all interfaces by which other nodes may send, sorted
+	Prefixes []netip.Prefix `json:"prefixes"`     // those that the uplink is connected to, masked
+	Host     []netip.Addr   `json:"host"`         // all addresses of the node itself, not only the uplink's
+	Six      netip.Addr     `json:"six,omitzero"` // by which other nodes send IPv6 here: link-local if it has no other
 }
 
 // Guard is what neither a pool, nor a container, nor a learnt route may ever take away: the addresses of this node, of
@@ -29,8 +30,10 @@ type Guard struct {
 // NewGuard guards the addresses of the state, of the membership and of the routers, and those of the uplink.
 func NewGuard(s State, m Membership, routers []Router, u Uplink) Guard {
 	g := Guard{containers: map[netip.Addr]bool{}, holders: map[netip.Addr]string{}, connected: u.Prefixes}
-	for _, a := range s.Addresses() {
-		g.containers[a] = true
+	for _, e := range s.Endpoints {
+		if e.Phase == Joined {
+			g.containers[e.Address], g.containers[e.Address6] = true, true
+		}
 	}
 	for _, a := range slices.Concat(m.Managers, m.Nodes) {
 		g.holders[a] = "another node's"
@@ -47,7 +50,7 @@ func NewGuard(s State, m Membership, routers []Router, u Uplink) Guard {
 // Installs says that the kernel may have the route: one host's address, not guarded, by way of another node.
 func (g Guard) Installs(r Route) bool {
 	a := r.Prefix.Addr()
-	return r.Prefix.IsSingleIP() && a.Is4() && !g.containers[a] && r.Via.Is4() && r.Via != a && g.Wires(a) == nil
+	return r.Prefix.IsSingleIP() && (a.Is4() || usable(a)) && !g.containers[a] && r.Via.IsValid() && r.Via.Is4() == a.Is4() && r.Via != a && g.Wires(a) == nil
 }
 
 // Wires refuses an address that no container may have.

@@ -23,6 +23,8 @@ type Link struct {
 	Address  netip.Addr
 	MAC      string
 	MTU      int
+	Address6 netip.Addr // none in a network without IPv6
+	Gateway6 netip.Addr
 	Box      string // the container's sandbox, shortened: what links of one container have in common
 }
 
@@ -56,6 +58,9 @@ func OwnName(name string) bool { return ownName.MatchString(name) }
 // Alias is the text that the host end carries in the kernel: enough to rebuild the state when its file is lost.
 func (l Link) Alias() string {
 	text := fmt.Sprintf(aliasMark+"e=%s n=%s p=%s g=%s a=%s m=%s t=%d", l.Endpoint, l.Network, l.Pool, l.Gateway, l.Address, l.MAC, l.MTU)
+	if l.Address6.IsValid() {
+		text += " 6=" + l.Address6.String()
+	}
 	if l.Box != "" {
 		text += " s=" + l.Box
 	}
@@ -94,6 +99,9 @@ func ParseAlias(alias string) (Link, error) {
 		return Link{}, fmt.Errorf("alias %q lacks a field", alias)
 	}
 	l.Name, l.Peer = HostEnd(l.Endpoint), ContainerEnd(l.Endpoint)
+	if l.Address6.IsValid() {
+		l.Gateway6 = SixGateway(l.Gateway)
+	}
 	return l, nil
 }
 
@@ -119,6 +127,8 @@ func (l *Link) setField(key, value string) (err error) {
 		l.MAC = value
 	case "t":
 		l.MTU, err = strconv.Atoi(value)
+	case "6":
+		l.Address6, err = netip.ParseAddr(value)
 	case "s":
 		l.Box = value
 	}
@@ -128,10 +138,15 @@ func (l *Link) setField(key, value string) (err error) {
 // LinkOf is the link that a joined endpoint has.
 func (s State) LinkOf(e Endpoint) Link {
 	n := s.Networks[e.Network]
-	return Link{
+	l := Link{
 		Name: HostEnd(e.ID), Peer: ContainerEnd(e.ID), Endpoint: e.ID, Network: e.Network,
 		Pool: n.Pool, Gateway: n.Gateway, Address: e.Address, MAC: e.MAC, MTU: e.MTU, Box: aliasBox(e.Sandbox),
+		Address6: e.Address6,
 	}
+	if l.Address6.IsValid() && l.Gateway.Is4() {
+		l.Gateway6 = SixGateway(l.Gateway)
+	}
+	return l
 }
 
 // Links are those that the kernel should have, sorted by name. Lost ones are not among them: making them again would
@@ -203,16 +218,21 @@ func (s State) Lose(id EndpointID, now time.Time) Change {
 }
 
 // Adopt rebuilds a state from the kernel alone, for a node whose file is lost: every link whose other end some
-// container holds was joined. Project and environment of the networks come back with the engine's next CreateNetwork.
+// container holds was joined. What else their options say comes back with the engine's next CreateNetwork.
 func Adopt(present []Present) State {
 	s := NewState()
 	for _, p := range present {
 		if p.PeerHome || p.Endpoint == "" {
 			continue
 		}
-		s.Networks[p.Network] = Network{ID: p.Network, Pool: p.Pool, Gateway: p.Gateway}
+		n := Network{ID: p.Network, Pool: p.Pool, Gateway: p.Gateway}
+		if p.Address6.IsValid() {
+			n.Options.IPv6 = netip.PrefixFrom(p.Address6, sixBits).Masked()
+		}
+		s.Networks[p.Network] = n
 		s.Endpoints[p.Endpoint] = Endpoint{
 			ID: p.Endpoint, Network: p.Network, Address: p.Address, MAC: p.MAC, Phase: Joined, MTU: p.MTU, Sandbox: p.Box,
+			Address6: p.Address6,
 		}
 	}
 	return s

@@ -139,13 +139,13 @@ func Neighbours(m Membership, routers []Router, asn uint32, port int) []Neighbou
 	return slices.CompactFunc(all, func(a, b Neighbour) bool { return a.Address == b.Address })
 }
 
-// ParsePools reads IPv4 prefixes, separated by commas or spaces.
+// ParsePools reads prefixes, separated by commas or spaces.
 func ParsePools(text string) ([]netip.Prefix, error) {
 	var pools []netip.Prefix
 	for _, word := range words(text) {
 		p, err := netip.ParsePrefix(word)
-		if err != nil || !p.Addr().Is4() || p.Bits() == 0 || p != p.Masked() {
-			return nil, fmt.Errorf("pool %q: want an IPv4 prefix such as 10.210.0.0/16, without bits behind its length", word)
+		if err != nil || p.Addr().Is4In6() || p.Bits() == 0 || p != p.Masked() {
+			return nil, fmt.Errorf("pool %q: want a prefix such as 10.210.0.0/16 or fd00:10:201::/96, without bits behind its length", word)
 		}
 		pools = append(pools, p)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,6 +19,8 @@ type Options struct {
 	Environment string `json:"environment,omitempty"`
 	MTU         int    `json:"mtu,omitempty"`       // 0: the uplink's
 	Aggregate   bool   `json:"aggregate,omitempty"` // routers are told the pool, not its addresses
+
+	IPv6 netip.Prefix `json:"ipv6,omitzero"` // the /96 that IPv6 addresses are derived in
 }
 
 const (
@@ -60,7 +63,7 @@ func (o *Options) set(key, value string) (err error) {
 	case contract.Announce:
 		o.Aggregate, err = value == "aggregate", among(value, "way to announce", "host", "aggregate")
 	case contract.IPv6:
-		err = fmt.Errorf("%q: IPv6 is not served yet: leave the key out", value)
+		o.IPv6, err = parseIPv6(value)
 	case contract.Parent, contract.Gateway:
 		err = fmt.Errorf("%q: belongs to mode l2, which is not served yet: leave the key out", value)
 	default:

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Route sends a prefix to a node. Without a next hop it is a withdrawal.
+// Route sends a prefix to a node. Without a next hop it is a withdrawal. A link-local next hop is good on one link alone:
+// its zone is the IPv4 address of the node that it belongs to, on whose link it is.
 type Route struct {
 	Prefix netip.Prefix
 	Via    netip.Addr

@@ -45,11 +45,13 @@ type Endpoint struct {
 	ID      EndpointID `json:"id"`
 	Network NetworkID  `json:"network"`
 	Address netip.Addr `json:"address"`
-	MAC     string     `json:"mac"`
-	Phase   Phase      `json:"phase"`
-	MTU     int        `json:"mtu,omitempty"`
-	Sandbox string     `json:"sandbox,omitempty"`
-	LostAt  time.Time  `json:"lostAt,omitzero"`
+	// Address6 is derived, in networks with IPv6.
+	Address6 netip.Addr `json:"address6,omitzero"`
+	MAC      string     `json:"mac"`
+	Phase    Phase      `json:"phase"`
+	MTU      int        `json:"mtu,omitempty"`
+	Sandbox  string     `json:"sandbox,omitempty"`
+	LostAt   time.Time  `json:"lostAt,omitzero"`
 	// HomeAt: since when its link's other end has been in no container.
 	HomeAt time.Time `json:"homeAt,omitzero"`
 }

@@ -35,10 +35,10 @@ func TestOptionsAreTakenOrRefusedByName(t *testing.T) {
 			"rolling.mtu": "9000", "rolling.isolation": "open", "rolling.announce": "host",
 		}, topology.Options{Project: "orders", Environment: "production", MTU: 9000}, nil},
 		{"Docker's own keys", map[string]string{"com.docker.network.driver.mtu": "1400", "com.docker.network.generic": "x"}, topology.Options{}, nil},
-		{"what is not served yet", map[string]string{"rolling.mode": "l2", "rolling.isolation": "project", "rolling.announce": "aggregated", "rolling.ipv6": "fd00::/96", "rolling.parent": "eth1", "rolling.gateway": "10.0.0.1"},
+		{"what is not served yet", map[string]string{"rolling.mode": "l2", "rolling.isolation": "project", "rolling.announce": "aggregated", "rolling.ipv6": "fd00::/64", "rolling.parent": "eth1", "rolling.gateway": "10.0.0.1"},
 			topology.Options{}, []string{
 				`driver_opts.rolling.announce: "aggregated" is not a way to announce (host, aggregate); did you mean "aggregate"?`, `driver_opts.rolling.gateway: "10.0.0.1": belongs to mode l2`,
-				`driver_opts.rolling.ipv6: "fd00::/96": IPv6 is not served yet`, `driver_opts.rolling.isolation: "project" is not served yet: use "open"`,
+				`driver_opts.rolling.ipv6: "fd00::/64": want a /96 such as fd00:10:201::/96`, `driver_opts.rolling.isolation: "project" is not served yet: use "open"`,
 				`driver_opts.rolling.mode: "l2" is not served yet: use "routed"`, `driver_opts.rolling.parent: "eth1": belongs to mode l2`,
 			}},
 		{"misspelt words, all at once", map[string]string{"rolling.mod": "routed", "rolling.mode": "routd", "rolling.mtu": "big", "rolling.project": "a b"},
@@ -147,7 +147,10 @@ func TestPools(t *testing.T) {
 		{"10.210.0.0/16, 10.211.0.0/24", []netip.Prefix{prefix("10.210.0.0/16"), prefix("10.211.0.0/24")}, true},
 		{"10.210.3.0/16", nil, false},
 		{"0.0.0.0/0", nil, false},
-		{"fd00::/64", nil, false},
+		{"10.210.0.0/16 fd00:10:210::/96", []netip.Prefix{prefix("10.210.0.0/16"), prefix("fd00:10:210::/96")}, true},
+		{"fd00::1/64", nil, false},
+		{"::/0", nil, false},
+		{"::ffff:10.0.0.0/112", nil, false},
 		{"10.210.0.0", nil, false},
 	} {
 		if got, err := topology.ParsePools(c.text); (err == nil) != c.ok || c.ok && !slices.Equal(got, c.want) {
@@ -161,7 +164,7 @@ func FuzzPools(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		pools, err := topology.ParsePools(text)
 		for _, p := range pools {
-			if err != nil || !p.Addr().Is4() || p.Bits() == 0 || p.Masked() != p {
+			if err != nil || p.Addr().Is4In6() || p.Bits() == 0 || p.Masked() != p {
 				t.Errorf("%q gives %v, %v", text, p, err)
 			}
 		}
