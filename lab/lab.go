@@ -31,6 +31,8 @@ const (
 var (
 	lanPrefix  = netip.MustParsePrefix("10.99.0.1/24")
 	routerAddr = lanPrefix.Addr()
+	// The LAN's IPv6 prefix: the last byte of an address is that of the IPv4 one.
+	lanSix = netip.MustParsePrefix("fd00:10:99::/64")
 )
 
 // Lab is one lab of this machine. It holds no state of its own: everything is in the kernel and under the state
@@ -86,6 +88,17 @@ func (l *Lab) Address(node string) netip.Addr {
 	b := routerAddr.As4()
 	b[3] = byte(20 + n)
 	return netip.AddrFrom4(b)
+}
+
+// Address6 is the node's IPv6 address in the LAN, or the router's.
+func (l *Lab) Address6(node string) netip.Addr {
+	four := l.Address(node)
+	if !four.IsValid() {
+		return netip.Addr{}
+	}
+	b := lanSix.Addr().As16()
+	b[15] = four.As4()[3]
+	return netip.AddrFrom16(b)
 }
 
 // number reads the 3 of n3.

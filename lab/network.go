@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolling-swarm/rolling/lab/namespace"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // bridge is the LAN's switch, and the router's own port in it.
@@ -33,7 +34,7 @@ func (l *Lab) makeLAN() error {
 				return fmt.Errorf("make bridge: %w", err)
 			}
 		}
-		if err := addAddress(bridge, l.network(Router)); err != nil {
+		if err := errors.Join(addAddress(bridge, l.network(Router)), addAddress(bridge, l.network6(Router))); err != nil {
 			return err
 		}
 		return routerSwitches()
@@ -53,6 +54,7 @@ func routerSwitches() error {
 	}
 	return errors.Join(
 		namespace.Set("net/ipv4/ip_forward", "1"),
+		namespace.Set("net/ipv6/conf/all/forwarding", "1"),
 		// Without it the second refusal within a second is swallowed, and a task's start waits 5 s for a name server.
 		namespace.Set("net/ipv4/icmp_ratelimit", "0"),
 		// Equal routes to several nodes are chosen by flow: addresses and ports.
@@ -80,14 +82,17 @@ func (l *Lab) plug(node string) error {
 		if err := namespace.Set("net/ipv4/ip_forward", "0"); err != nil {
 			return err
 		}
-		if err := addAddress("eth0", l.network(node)); err != nil {
+		if err := errors.Join(addAddress("eth0", l.network(node)), addAddress("eth0", l.network6(node))); err != nil {
 			return err
 		}
 		link, err := netlink.LinkByName("eth0")
 		if err != nil {
 			return err
 		}
-		return netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: routerAddr.AsSlice()})
+		index := link.Attrs().Index
+		return errors.Join(
+			netlink.RouteReplace(&netlink.Route{LinkIndex: index, Gw: routerAddr.AsSlice()}),
+			netlink.RouteReplace(&netlink.Route{LinkIndex: index, Gw: l.Address6(Router).AsSlice()}))
 	})
 }
 
@@ -226,6 +231,10 @@ func (l *Lab) network(node string) *net.IPNet {
 	return &net.IPNet{IP: l.Address(node).AsSlice(), Mask: net.CIDRMask(lanPrefix.Bits(), 32)}
 }
 
+func (l *Lab) network6(node string) *net.IPNet {
+	return &net.IPNet{IP: l.Address6(node).AsSlice(), Mask: net.CIDRMask(lanSix.Bits(), 128)}
+}
+
 // mac is the same in every life of the node, so that its neighbours' ARP tables stay true.
 func (l *Lab) mac(node string) net.HardwareAddr {
 	return append(net.HardwareAddr{0x02, 0x00}, l.Address(node).AsSlice()...)
@@ -245,7 +254,11 @@ func linkUp(name string) error {
 func addAddress(name string, address *net.IPNet) error {
 	link, err := netlink.LinkByName(name)
 	if err == nil {
-		err = netlink.AddrReplace(link, &netlink.Addr{IPNet: address})
+		a := &netlink.Addr{IPNet: address}
+		if address.IP.To4() == nil {
+			a.Flags = unix.IFA_F_NODAD // it is there at once: nobody else can have it
+		}
+		err = netlink.AddrReplace(link, a)
 	}
 	if err != nil {
 		return fmt.Errorf("set address %s on %s: %w", address, name, err)

@@ -60,9 +60,9 @@ func partOn(t *testing.T, s lan.Space, name string, router string, managers ...s
 }
 
 // hops are the router's routes to containers, sorted: prefix, via, node.
-func hops(router lan.Space) string {
+func hops(router lan.Space, family, pool string) string {
 	var got []string
-	for _, l := range strings.Split(router.Must("ip -4 route show root 10.210.0.0/16"), "\n") {
+	for _, l := range strings.Split(router.Must("ip "+family+" route show root "+pool), "\n") {
 		if f := strings.Fields(l); len(f) > 2 {
 			if f[1] == "nhid" { // FRR's
 				f = append(f[:1], f[3:]...)
@@ -77,8 +77,11 @@ func TestTheGuidesRoutersLearnAndForget(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"frr", "bird"} {
 		t.Run(name, func(t *testing.T) {
-			f := newFabric(t, 3, 0, "ROLLING_ROUTERS=10.98.0.1+bfd")
+			f := layFabric(t, 3, 0, "ROLLING_ROUTERS=10.98.0.1+bfd")
+			f.startSix()
 			router := f.lan.Node("router", "10.98.0.1/24")
+			router.Set("net/ipv6/conf/eth0/keep_addr_on_down", "1")
+			router.Must("ip -6 addr add fd00:10:98::1/64 dev eth0 nodad")
 			router.Must("ip link set eth0 down")
 			router.Must("ip link set eth0 name lan")
 			router.Must("ip link set lan up")
@@ -95,11 +98,15 @@ func TestTheGuidesRoutersLearnAndForget(t *testing.T) {
 			has := func(within time.Duration, want ...int) time.Duration {
 				t.Helper()
 				return lan.Eventually(t, within, "the router has the routes", func() error {
-					var lines []string
+					var lines, six []string
 					for _, i := range want {
 						lines = append(lines, containerAddress(i)+" via "+nodeAddress(i))
+						six = append(six, containerSix(i)+" via "+nodeSix(i))
 					}
-					if got := hops(router); got != strings.Join(lines, "\n") {
+					if got := hops(router, "-6", sixPrefix+"/96"); got != strings.Join(six, "\n") {
+						return fmt.Errorf("%q, want %q\n%s", got, six, show())
+					}
+					if got := hops(router, "-4", "10.210.0.0/16"); got != strings.Join(lines, "\n") {
 						return fmt.Errorf("%q, want %q\n%s", got, lines, show())
 					}
 					return nil
@@ -114,6 +121,9 @@ func TestTheGuidesRoutersLearnAndForget(t *testing.T) {
 				}
 				return nil
 			})
+			if err := ping6(router, containerSix(2)); err != nil {
+				t.Error(err)
+			}
 			watch := monitor(t, router)
 			f.nodes[0].kill()
 			time.Sleep(2 * time.Second)
@@ -140,7 +150,7 @@ func TestTheGuidesRoutersLearnAndForget(t *testing.T) {
 // lostPrefixes says that a prefix was gone, and not only replaced: a kernel that is told the same anew shows both.
 func lostPrefixes(changes string) bool {
 	for _, l := range strings.Split(changes, "\n") {
-		if strings.HasPrefix(l, "Deleted 10.210.") {
+		if strings.HasPrefix(l, "Deleted 10.210.") || strings.HasPrefix(l, "Deleted "+sixPrefix) {
 			return true
 		}
 	}

@@ -62,6 +62,20 @@ func (r *rig) containerOf(id, net, address string, box lan.Space, eth int) (six 
 	return strings.TrimSuffix(made.Interface.AddressIPv6, "/128")
 }
 
+// startSix is start for a network with IPv6, on nodes with IPv6 addresses.
+func (f *mesh) startSix() (boxes []lan.Space) {
+	f.t.Helper()
+	for i, r := range f.nodes {
+		r.space.Set("net/ipv6/conf/eth0/keep_addr_on_down", "1")
+		r.space.Must("ip -6 addr add " + nodeSix(i+1) + "/64 dev eth0 nodad")
+		r.start()
+		r.createSix(net1, "10.210.0.0/16", "169.254.1.1/32")
+		boxes = append(boxes, lan.New(f.t, fmt.Sprintf("c%d", i+1)))
+		r.containerOf(endpointID(i+1), net1, containerAddress(i+1), boxes[i], 0)
+	}
+	return boxes
+}
+
 func ping6(from lan.Space, to string) error {
 	return lanTry(from, "busybox ping -6 -c 1 -W 1 "+to)
 }

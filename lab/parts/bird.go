@@ -43,15 +43,17 @@ func birdConfig(s Site) string {
 	fmt.Fprintf(&b, `log stderr all;
 router id %[1]s;
 protocol device { }
-protocol direct { ipv4; interface "lan"; }
+protocol direct { ipv4; ipv6; interface "lan"; }
 protocol bfd { interface "lan" { min rx interval 100 ms; min tx interval 100 ms; multiplier 5; }; }
 protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; merge paths on; }
+protocol kernel { ipv6 { import none; export where source = RTS_BGP; }; merge paths on; }
 template bgp manager {
   local %[1]s port 179 as %[2]d;
   hold time 9; keepalive time 3; connect retry time 1; connect delay time 1; error wait time 1, 5;
   graceful restart on; graceful restart time 30;
   passive on; direct; bfd on;
   ipv4 { import where net ~ [ 10.200.0.0/13+, 0.0.0.0/0{32,32} ]; export none; next hop keep; };
+  ipv6 { import where net ~ [ ::/0{104,128} ]; export none; next hop keep; };
 }
 `, s.Router, contract.ASN)
 	for i, m := range s.Managers {

@@ -77,9 +77,14 @@ exit
 !
 ip prefix-list containers seq 5 permit 10.200.0.0/13 le 32
 ip prefix-list containers seq 10 permit 0.0.0.0/0 ge 32
+ipv6 prefix-list containers6 seq 5 permit ::/0 ge 104
 !
 route-map from-swarm permit 10
  match ip address prefix-list containers
+exit
+!
+route-map from-swarm6 permit 10
+ match ipv6 address prefix-list containers6
 exit
 !
 route-map to-swarm deny 10
@@ -101,6 +106,13 @@ router bgp %[2]d
 	b.WriteString(` !
  address-family ipv4 unicast
   neighbor swarm route-map from-swarm in
+  neighbor swarm route-map to-swarm out
+  maximum-paths ibgp 8
+ exit-address-family
+ !
+ address-family ipv6 unicast
+  neighbor swarm activate
+  neighbor swarm route-map from-swarm6 in
   neighbor swarm route-map to-swarm out
   maximum-paths ibgp 8
  exit-address-family
