@@ -54,6 +54,8 @@ func run(ctx context.Context, c Config, log *slog.Logger) error {
 	prober := probe.New(probe.Settings{
 		Echo: liveness.Settings{Every: c.detect, Misses: misses}, BFD: c.BFD, Multiplier: multiplier, BFDPort: bfdPort,
 	}, log)
+	first := make(chan opened, 1)
+	go func() { first <- try(c) }() // while the fast path tries what the kernel can
 	parts, err := edges(c, log)
 	if err != nil {
 		return err
@@ -76,7 +78,7 @@ func run(ctx context.Context, c Config, log *slog.Logger) error {
 	group.Go(func() error { return balancer.Run(ctx, n) })
 	group.Go(func() error { return services.Run(ctx, balancer.Questions, balancer.See) })
 	group.Go(func() error { return serveStatus(ctx, c, n, door, speaker, prober, balancer) })
-	group.Go(func() error { return begin(ctx, c, n, speaker, prober, log) })
+	group.Go(func() error { return begin(ctx, c, first, n, speaker, prober, log) })
 	return group.Wait()
 }
 
@@ -116,8 +118,8 @@ func sixProgram(path string) string {
 }
 
 // begin reads the state, makes the kernel agree, and only then lets the speaker speak: what it announces first must be whole.
-func begin(ctx context.Context, c Config, n *node.Node, speaker *deferred, prober *probe.Prober, log *slog.Logger) error {
-	file, err := open(ctx, c, n, log)
+func begin(ctx context.Context, c Config, first <-chan opened, n *node.Node, speaker *deferred, prober *probe.Prober, log *slog.Logger) error {
+	file, err := open(ctx, c, first, n, log)
 	if err != nil {
 		return err
 	}
@@ -141,10 +143,22 @@ func begin(ctx context.Context, c Config, n *node.Node, speaker *deferred, probe
 	return follow(ctx, c, n, speaker.begin(restarting), prober, members, log)
 }
 
+// opened is what came of trying to open the state.
+type opened struct {
+	file *state.File
+	err  error
+}
+
+func try(c Config) opened {
+	file, err := state.Open(filepath.Join(c.State, "net.db"))
+	return opened{file, err}
+}
+
 // open tries until the file can be had. One of a newer schema cannot: the plugin stays, and says so to every call.
-func open(ctx context.Context, c Config, n *node.Node, log *slog.Logger) (*state.File, error) {
-	for said := ""; ; {
-		file, err := state.Open(filepath.Join(c.State, "net.db"))
+func open(ctx context.Context, c Config, first <-chan opened, n *node.Node, log *slog.Logger) (*state.File, error) {
+	o := <-first
+	for said := ""; ; o = try(c) {
+		file, err := o.file, o.err
 		if err == nil {
 			if file.Aside != "" {
 				log.Error("the state file was damaged and is put aside; what containers hold is read from the kernel", "aside", file.Aside, "cause", file.Why)

@@ -126,6 +126,7 @@ type Node struct {
 	swept      bool                              // the firewall has no source check that the fast path makes needless
 	waiting    map[topology.EndpointID]time.Time // joined since, and no container has their links yet
 	lookAt     time.Time                         // for those that joined a moment ago
+	steps      []func()                          // of the first reconcile that are still to be done
 	borders    []netip.Prefix                    // pools that this node announces as a whole, and so forwards
 	serving    serving
 }
@@ -153,6 +154,10 @@ func (n *Node) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		select {
+		case <-n.due():
+			step := n.steps[0]
+			n.steps = n.steps[1:]
+			step()
 		case <-n.soon():
 			n.welcome()
 		case <-ctx.Done():
@@ -181,6 +186,16 @@ func (n *Node) Run(ctx context.Context) error {
 			n.tend()
 		}
 	}
+}
+
+// due is at once while steps are to be done.
+func (n *Node) due() <-chan struct{} {
+	if len(n.steps) == 0 {
+		return nil
+	}
+	now := make(chan struct{})
+	close(now)
+	return now
 }
 
 // answer is what a step found.
@@ -246,7 +261,7 @@ type Beginning struct {
 	Fresh      bool // the file is new: the kernel is asked what containers hold
 }
 
-// Begin takes the state over and makes the kernel agree; from then on calls are served. It says whether an earlier
+// Begin takes the state over, and calls are served from then on, while the kernel is made to agree step by step. It says whether an earlier
 // run of this plugin left something in the kernel, by which the node still forwards.
 func (n *Node) Begin(ctx context.Context, b Beginning) (restarting bool, err error) {
 	return do(ctx, n, func() (bool, error) {
@@ -266,8 +281,10 @@ func (n *Node) Begin(ctx context.Context, b Beginning) (restarting bool, err err
 		}
 		n.refused, n.inherited = nil, topology.Learnt{}
 		n.inherited.Take(roads)
-		n.observe()
-		n.reconcile()
+		n.note("uplink", n.look())
+		n.found(present)
+		n.announce()
+		n.steps = n.whole() // between which calls are served
 		n.parts.Log.Info("serving", "networks", len(n.state.Networks), "endpoints", len(n.state.Endpoints), "links", len(present), "routes", len(roads))
 		return len(present)+len(roads) > 0, nil
 	})

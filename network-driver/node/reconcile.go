@@ -29,13 +29,19 @@ func (n *Node) tend() {
 // reconcile makes the kernel what the state says, step by step: a step that fails is tried again, and keeps no other
 // from being done.
 func (n *Node) reconcile() {
+	n.steps = nil
 	n.note("uplink", n.look())
+	for _, step := range n.whole() {
+		step()
+	}
+}
+
+// whole are the steps of a reconcile after the look at the uplink.
+func (n *Node) whole() []func() { return []func(){n.links, n.gate, n.roads, n.fast, n.announce} }
+
+func (n *Node) links() {
 	guard := n.guard()
 	n.note("links", n.parts.Wires.Set(slices.DeleteFunc(n.state.Links(), func(l topology.Link) bool { return guard.Holds(l.Address) != nil })))
-	n.gate()
-	n.roads()
-	n.fast()
-	n.announce()
 }
 
 // fast tells the fast path the whole of what it should know.
@@ -112,6 +118,11 @@ func (n *Node) observe() {
 		n.note("observe", err)
 		return
 	}
+	n.found(present)
+}
+
+// found is observe for links that were listed already.
+func (n *Node) found(present []topology.Present) {
 	n.seen(present)
 	c := n.state.Observe(present, n.parts.Now(), topology.Graces{Lost: lostGrace, Home: homeGrace})
 	if c.Empty() {
