@@ -78,6 +78,7 @@ type page struct {
 	Endpoints []struct {
 		Network string     `json:"network"`
 		Address netip.Addr `json:"address"`
+		Six     netip.Addr `json:"address6"`
 		Phase   string     `json:"phase"`
 	} `json:"endpoints"`
 	Routes map[string]netip.Addr `json:"routes"` // next hop by prefix
@@ -112,13 +113,17 @@ func (p page) routes() []wire.Route {
 		if e.Phase != joined || !e.Address.IsValid() {
 			continue
 		}
-		route := wire.Route{Prefix: netip.PrefixFrom(e.Address, e.Address.BitLen()), NextHop: p.Membership.Self, Origin: wire.Local}
-		for _, n := range p.Networks {
-			if n.ID == e.Network {
-				route.Project, route.Environment = n.Options.Project, n.Options.Environment
+		for _, a := range []netip.Addr{e.Address, e.Six} {
+			route := wire.Route{Prefix: netip.PrefixFrom(a, a.BitLen()), NextHop: p.Membership.Self, Origin: wire.Local}
+			for _, n := range p.Networks {
+				if n.ID == e.Network {
+					route.Project, route.Environment = n.Options.Project, n.Options.Environment
+				}
+			}
+			if a.IsValid() {
+				all = append(all, route)
 			}
 		}
-		all = append(all, route)
 	}
 	for text, via := range p.Routes {
 		if prefix, err := netip.ParsePrefix(text); err == nil {
@@ -141,8 +146,8 @@ func ofKernel() ([]netlink.Route, error) {
 func read(have []netlink.Route) []wire.Route {
 	all := []wire.Route{}
 	for _, r := range have {
-		if r.Dst == nil {
-			continue
+		if r.Dst == nil || r.Type != unix.RTN_UNSPEC && r.Type != unix.RTN_UNICAST {
+			continue // a border's pool is unreachable there, but for the addresses in it that are somewhere
 		}
 		address, ok := netip.AddrFromSlice(r.Dst.IP)
 		ones, _ := r.Dst.Mask.Size()

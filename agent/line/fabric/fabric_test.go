@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/rolling-swarm/rolling/internal/wire"
 )
@@ -20,7 +21,7 @@ const state = `{
   "membership": {"self": "10.99.0.21", "manager": true, "managers": ["10.99.0.22"], "nodes": []},
   "networks": [{"id": "net1", "pool": "10.210.3.0/24", "gateway": "169.254.1.1", "options": {"project": "orders", "environment": "production"}}],
   "endpoints": [
-    {"id": "e1", "network": "net1", "address": "10.210.3.7", "mac": "02:42:0a:d2:03:07", "phase": "joined"},
+    {"id": "e1", "network": "net1", "address": "10.210.3.7", "address6": "fd00::ad2:307", "mac": "02:42:0a:d2:03:07", "phase": "joined"},
     {"id": "e2", "network": "net1", "address": "10.210.3.8", "mac": "02:42:0a:d2:03:08", "phase": "created"},
     {"id": "e3", "network": "gone", "address": "10.210.4.1", "mac": "02:42:0a:d2:04:01", "phase": "joined"}],
   "pools": ["10.210.3.0/24"], "routes": {"10.210.3.9/32": "10.99.0.22", "broken": "10.99.0.22"},
@@ -58,10 +59,12 @@ func TestRoutesComeFromThePluginOrElseFromTheKernel(t *testing.T) {
 		_, n, _ := net.ParseCIDR(dst)
 		return netlink.Route{Dst: n, Gw: net.ParseIP(via)}
 	}
+	unreachable := route("10.210.0.0/16", "") // on a border
+	unreachable.Type = unix.RTN_UNREACHABLE
 	kernel := func() ([]netlink.Route, error) {
-		return []netlink.Route{route("10.210.3.9/32", "10.99.0.22"), route("10.210.3.7/32", ""), {}}, nil
+		return []netlink.Route{route("10.210.3.9/32", "10.99.0.22"), route("10.210.3.7/32", ""), unreachable, {}}, nil
 	}
-	const ofPlugin = "plugin\n10.210.3.7/32 10.99.0.21 local orders production\n10.210.3.9/32 10.99.0.22 learnt\n10.210.4.1/32 10.99.0.21 local"
+	const ofPlugin = "plugin\n10.210.3.7/32 10.99.0.21 local orders production\n10.210.3.9/32 10.99.0.22 learnt\n10.210.4.1/32 10.99.0.21 local\nfd00::ad2:307/128 10.99.0.21 local orders production"
 	const ofKernel = "kernel\n10.210.3.7/32 invalid IP local\n10.210.3.9/32 10.99.0.22 learnt"
 	for _, c := range []struct{ name, socket, want string }{
 		{"from the plugin", plugin(t, 200, state), ofPlugin},
