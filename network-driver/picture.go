@@ -121,6 +121,9 @@ func picture(ctx context.Context, n *node.Node, speaker *deferred, prober *probe
 	if len(p.Fabric.MTUs) > 0 {
 		r.Problems["mtu of nodes"] = fmt.Sprintf("this node's uplink has an MTU of %d, those of others: %v: give all the same, or set rolling.mtu on the networks", r.Uplink.MTU, p.Fabric.MTUs)
 	}
+	if p.Fabric.Outside > 0 {
+		r.Problems["pools"] = fmt.Sprintf("%d addresses of containers here lie outside ROLLING_POOLS, and nobody is told of them: add their pools, IPv6 ones too", p.Fabric.Outside)
+	}
 	joined := 0
 	for _, e := range r.Endpoints {
 		if e.Phase == topology.Joined {

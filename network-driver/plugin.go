@@ -217,6 +217,7 @@ func serveStatus(ctx context.Context, c Config, n *node.Node, door *driver.Door,
 	}
 	pages := driver.Status(look)
 	pages.Handle("GET /debug/refusals", door.Refusals())
+	driver.Clear(pages, n.Clear, n.Restore)
 	driver.Drain(pages, func(drained bool) error { return c.drain(speaker, drained) })
 	l, err := socket.Listen(filepath.Join(c.State, "net.sock"))
 	if err != nil {

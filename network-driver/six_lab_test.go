@@ -112,6 +112,7 @@ func TestIPv6BetweenContainersOfTwoNodes(t *testing.T) {
 		{"nodes with link-local addresses alone", false, "auto"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			f := layFabric(t, 1, 1, "ROLLING_FASTPATH="+c.fastpath)
 			var before []string
 			for i, r := range f.nodes {
@@ -171,6 +172,38 @@ func TestIPv6BetweenContainersOfTwoNodes(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestNodesKnowWhoseUplinkDiffers(t *testing.T) {
+	t.Parallel()
+	f := layFabric(t, 1, 1)
+	f.nodes[1].space.Must("ip link set eth0 mtu 1400")
+	f.start()
+	f.agree(20*time.Second, 1, 2)
+	for i, want := range []string{nodeAddress(2) + ":1400", nodeAddress(1) + ":1500"} {
+		r := f.nodes[i]
+		lan.Eventually(t, 10*time.Second, "it is told", func() error {
+			metrics, err := r.page("/metrics")
+			if err != nil {
+				return err
+			}
+			ready, err := r.page("/readyz")
+			if s := r.state(); err != nil || !strings.Contains(fmt.Sprint(s.Fabric.MTUs), want) || !strings.Contains(ready, want) ||
+				!strings.Contains(metrics, "rolling_net_mtu_differs 1") || !strings.Contains(r.log.String(), "differ in their MTU") {
+				return fmt.Errorf("%v, %+v, %s", err, s.Fabric, ready)
+			}
+			return nil
+		})
+	}
+	f.nodes[1].space.Must("ip link set eth0 mtu 1500")
+	lan.Eventually(t, 20*time.Second, "it is over", func() error {
+		for _, r := range f.nodes {
+			if s := r.state().Fabric; len(s.MTUs) > 0 {
+				return fmt.Errorf("%+v", s.MTUs)
+			}
+		}
+		return nil
+	})
 }
 
 // pretend tries what a container must not: to be another, and to be a router.

@@ -227,6 +227,8 @@ type Standing struct {
 	Lost      int            `json:"lost"`      // sessions that were ended since their node fell silent
 	Settled   time.Duration  `json:"settled"`   // from the start until the fabric was known; 0: not yet
 	Converged time.Duration  `json:"converged"` // from the last session's start to its End-of-RIB
+	// Outside are this node's addresses that the pools of the settings leave out: nobody is told of them.
+	Outside int `json:"outside,omitempty"`
 	// MTUs are those of other nodes' uplinks that are not this one's.
 	MTUs map[string]int `json:"mtus,omitempty"`
 }

@@ -64,6 +64,12 @@ func (r *run) announce(want wish) error {
 	}
 	r.mu.Lock()
 	turned := !slices.Equal(border, r.border)
+	r.outside = 0
+	for p := range wanted {
+		if !r.allows(p) {
+			r.outside++
+		}
+	}
 	r.compare = r.compare || r.mtu != want.mtu
 	r.own, r.border, r.drained, r.mtu = wanted, border, want.drained, want.mtu
 	r.mu.Unlock()

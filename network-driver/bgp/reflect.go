@@ -63,7 +63,9 @@ func neighbours(name string, list []string) *api.DefinedSet {
 
 // toReflectors are the steps by which routes go to those who hear every node themselves.
 func toReflectors() []*api.Statement {
-	own := statement("reflectors own", &api.Conditions{NeighborSet: among(reflectorSet), PrefixSet: among(hostSet), RouteType: api.Conditions_ROUTE_TYPE_LOCAL}, api.RouteAction_ROUTE_ACTION_ACCEPT)
-	rest := statement("reflectors rest", &api.Conditions{NeighborSet: among(reflectorSet)}, api.RouteAction_ROUTE_ACTION_REJECT)
-	return []*api.Statement{own, rest}
+	var all []*api.Statement
+	for _, set := range []string{hostSet, hostSet6} {
+		all = append(all, statement("reflectors "+set, &api.Conditions{NeighborSet: among(reflectorSet), PrefixSet: among(set), RouteType: api.Conditions_ROUTE_TYPE_LOCAL}, api.RouteAction_ROUTE_ACTION_ACCEPT))
+	}
+	return append(all, statement("reflectors rest", &api.Conditions{NeighborSet: among(reflectorSet)}, api.RouteAction_ROUTE_ACTION_REJECT))
 }

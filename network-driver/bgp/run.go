@@ -40,6 +40,7 @@ type run struct {
 	own        map[netip.Prefix]saying
 	border     []netip.Prefix
 	drained    bool
+	outside    int                           // of own, by the settings' pools
 	held       map[netip.Prefix]netip.Addr   // the node that has it
 	pools      map[netip.Prefix]netip.Prefix // of learnt routes that are announced as a whole
 	lull       lull

@@ -235,7 +235,7 @@ func (r *run) standing() Standing {
 	defer r.mu.Unlock()
 	return Standing{
 		Held: len(r.held), Kept: len(r.lull.kept), Own: len(r.own), Border: r.border, Drained: r.drained,
-		Lost: r.lost, Settled: r.settledIn, Converged: r.converged, MTUs: r.strangers(),
+		Lost: r.lost, Settled: r.settledIn, Converged: r.converged, MTUs: r.strangers(), Outside: r.outside,
 	}
 }
 
