@@ -50,7 +50,7 @@ func TestAPluginThatIsRemovedLeavesOnlyWhatContainersHold(t *testing.T) {
 	}
 	n1.kill() // as disable and remove do
 	if after := mine(n1.space.Everything()); after != before {
-		t.Errorf("the host is not as it was, but for the container's link: %s", differences(before, after))
+		t.Errorf("the host is not as it was, but for the container's link: %s", lan.Differences(before, after))
 	}
 	lan.Eventually(t, 30*time.Second, "the other node's route to it goes", func() error {
 		if got := roads(f.nodes[1].space); got != "" {
@@ -60,7 +60,7 @@ func TestAPluginThatIsRemovedLeavesOnlyWhatContainersHold(t *testing.T) {
 	})
 	n1.space.Must("ip link del " + n1.hostEnd(1)) // with the container
 	if after := n1.space.Everything(); after != before {
-		t.Errorf("with the container gone the host is not as it was: %s", differences(before, after))
+		t.Errorf("with the container gone the host is not as it was: %s", lan.Differences(before, after))
 	}
 
 	n1.start()

@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -165,7 +164,7 @@ func TestIPv6BetweenContainersOfTwoNodes(t *testing.T) {
 			for i, r := range f.nodes {
 				lan.Eventually(t, 20*time.Second, "nothing is left", func() error {
 					if after := r.space.Everything(); after != before[i] {
-						return fmt.Errorf("n%d is not as it was: %s", i+1, differences(before[i], after))
+						return fmt.Errorf("n%d is not as it was: %s", i+1, lan.Differences(before[i], after))
 					}
 					return nil
 				})
@@ -218,23 +217,4 @@ func pretend(t *testing.T, box, node, other lan.Space) {
 	}
 	box.Must("ip -6 addr del " + containerSix(9) + "/128 dev eth0")
 	_ = other
-}
-
-// differences are the lines that only one of two texts has.
-func differences(before, after string) string {
-	count := map[string]int{}
-	for _, l := range strings.Split(before, "\n") {
-		count[l]--
-	}
-	for _, l := range strings.Split(after, "\n") {
-		count[l]++
-	}
-	var all []string
-	for l, n := range count {
-		if n != 0 {
-			all = append(all, fmt.Sprintf("%+d %s", n, l))
-		}
-	}
-	slices.Sort(all)
-	return strings.Join(all, "\n")
 }

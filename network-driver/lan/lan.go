@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -162,4 +163,23 @@ func Eventually(t *testing.T, within time.Duration, what string, check func() er
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// Differences are the lines that only one of two texts has.
+func Differences(before, after string) string {
+	count := map[string]int{}
+	for _, l := range strings.Split(before, "\n") {
+		count[l]--
+	}
+	for _, l := range strings.Split(after, "\n") {
+		count[l]++
+	}
+	var all []string
+	for l, n := range count {
+		if n != 0 {
+			all = append(all, fmt.Sprintf("%+d %s", n, l))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\n")
 }
