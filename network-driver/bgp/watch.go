@@ -200,7 +200,7 @@ func (r *run) onPeer(e *apiutil.WatchEventMessage_PeerEvent, now time.Time) {
 	case up:
 		s.stale, s.silent, s.since = false, false, now
 		if !was {
-			s.awaits = families(e.Peer.State.RemoteCap)
+			s.awaits = spoken(e.Peer.State.RemoteCap)
 		}
 	}
 	if e.Peer.State.AdminState == api.PeerState_ADMIN_STATE_PFX_CT && s.cutOff.IsZero() {
@@ -219,8 +219,8 @@ func (r *run) onPeer(e *apiutil.WatchEventMessage_PeerEvent, now time.Time) {
 	r.nudge()
 }
 
-// families are those of ours that the neighbour speaks, too.
-func families(capabilities []bgp.ParameterCapabilityInterface) map[bgp.Family]bool {
+// spoken are those families of ours that the neighbour speaks, too.
+func spoken(capabilities []bgp.ParameterCapabilityInterface) map[bgp.Family]bool {
 	all := map[bgp.Family]bool{}
 	for _, c := range capabilities {
 		if m, ok := c.(*bgp.CapMultiProtocol); ok && (m.CapValue == bgp.RF_IPv4_UC || m.CapValue == bgp.RF_IPv6_UC) {
