@@ -92,7 +92,7 @@ func SixOf(s State, g Guard, borders []netip.Prefix) Six {
 		if l.Address6.IsValid() {
 			own = append(own, l.Address6)
 		}
-		if box := boxOf(s.Endpoints[l.Endpoint].Sandbox); box != "" {
+		if box := BoxOf(s.Endpoints[l.Endpoint].Sandbox); box != "" {
 			own = sources[box]
 		}
 		six.Legs = append(six.Legs, SixLeg{Name: l.Name, MAC: l.MAC, Sources: own})
@@ -105,7 +105,7 @@ func SixOf(s State, g Guard, borders []netip.Prefix) Six {
 func (s State) sixSources() map[string][]netip.Addr {
 	all := map[string][]netip.Addr{}
 	for _, e := range s.Endpoints {
-		if box := boxOf(e.Sandbox); e.Phase == Joined && box != "" && e.Address6.IsValid() {
+		if box := BoxOf(e.Sandbox); e.Phase == Joined && box != "" && e.Address6.IsValid() {
 			all[box] = append(all[box], e.Address6)
 		}
 	}
