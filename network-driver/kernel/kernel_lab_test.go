@@ -278,6 +278,7 @@ func TestANodeBehindARouterIsReachedByTheRouter(t *testing.T) {
 func TestTheUplink(t *testing.T) {
 	s := lan.New(t, "host")
 	r := openRoads(t, s)
+	s.Set("net/ipv6/conf/default/disable_ipv6", "1")
 	for _, l := range []string{"up0", "lan0"} {
 		s.Must("ip link add " + l + " type veth peer name x" + l)
 		s.Must("ip link set " + l + " up")
@@ -290,11 +291,15 @@ func TestTheUplink(t *testing.T) {
 		name, node, prepare string
 		want                string
 	}{
-		{"nothing is known", "0.0.0.0", "true", "{1500 [] [] [10.98.0.1 10.99.0.1]}"},
-		{"the node's address is known", "10.99.0.1", "true", "{1450 [lan0] [10.99.0.0/24] [10.98.0.1 10.99.0.1]}"},
-		{"only a default route is known", "0.0.0.0", "ip route add default via 10.98.0.254", "{9000 [up0] [10.98.0.0/24] [10.98.0.1 10.99.0.1]}"},
+		{"nothing is known", "0.0.0.0", "true", "{1500 [] [] [10.98.0.1 10.99.0.1] invalid IP}"},
+		{"the node's address is known", "10.99.0.1", "true", "{1450 [lan0] [10.99.0.0/24] [10.98.0.1 10.99.0.1] invalid IP}"},
+		{"only a default route is known", "0.0.0.0", "ip route add default via 10.98.0.254", "{9000 [up0] [10.98.0.0/24] [10.98.0.1 10.99.0.1] invalid IP}"},
 		{"more addresses", "10.99.0.1", "ip addr add 10.99.8.1/23 dev lan0; ip addr add 10.97.0.1 peer 10.97.0.2/32 dev lan0; ip addr add 169.254.1.1/32 dev up0",
-			"{1450 [lan0 up0] [10.99.0.0/24 10.99.8.0/23 10.97.0.2/32] [10.98.0.1 10.99.0.1 10.99.8.1 10.97.0.1]}"},
+			"{1450 [lan0 up0] [10.99.0.0/24 10.99.8.0/23 10.97.0.2/32] [10.98.0.1 10.99.0.1 10.99.8.1 10.97.0.1] invalid IP}"},
+		{"IPv6 on its own link alone", "10.99.0.1", "sysctl -w net.ipv6.conf.lan0.addr_gen_mode=1; sysctl -w net.ipv6.conf.lan0.disable_ipv6=0; ip -6 addr add fe80::7/64 dev lan0 nodad",
+			"{1450 [lan0 up0] [10.99.0.0/24 10.99.8.0/23 10.97.0.2/32] [10.98.0.1 10.99.0.1 10.99.8.1 10.97.0.1] fe80::7}"},
+		{"an IPv6 address", "10.99.0.1", "ip -6 addr add fd00:10:99::8/64 dev lan0 nodad",
+			"{1450 [lan0 up0] [10.99.0.0/24 10.99.8.0/23 10.97.0.2/32 fd00:10:99::/64] [10.98.0.1 10.99.0.1 10.99.8.1 10.97.0.1 fd00:10:99::8] fd00:10:99::8}"},
 	} {
 		s.Must("ip link set xup0 up")
 		s.Must("ip link set xlan0 up")
