@@ -51,8 +51,6 @@ func newOffice(t *testing.T, tasks, wave int) *office {
 	if err := errors.Join(l.LoadShell(ctx), l.StartPart(ctx, "bird")); err != nil {
 		t.Fatal(err)
 	}
-	// Usual are 5 s: what is waited for most here is that Swarm gives up a node, after three heartbeats or six.
-	o.docker("swarm", "update", "--dispatcher-heartbeat", "3s")
 	o.network("app", appSubnet)
 	o.serve("app", "app", tasks)
 	o.runs("app", tasks, 2*time.Minute)

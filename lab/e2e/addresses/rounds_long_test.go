@@ -14,7 +14,7 @@ var rounds = flag.Int("address.rounds", 50, "rounds of each fault")
 
 // TestAddressesStayTrueThroughManyFaults goes through every fault that leaves the lab whole, again and again.
 func TestAddressesStayTrueThroughManyFaults(t *testing.T) {
-	o := newOffice(t, 6, 60)
+	o := newOffice(t, 6, 60).hurry()
 	for round := range *rounds {
 		for _, f := range []struct {
 			name string
@@ -37,7 +37,7 @@ func TestAddressesStayTrueThroughManyFaults(t *testing.T) {
 func TestNodesThatAreRemovedAndSwarmsThatAreMadeAnew(t *testing.T) {
 	for round := range *rounds {
 		t.Run(fmt.Sprintf("round %d", round+1), func(t *testing.T) {
-			o := newOffice(t, 12, 60)
+			o := newOffice(t, 12, 60).hurry()
 			o.nodeIsRemovedByForce()
 			last := o.clusterIsMadeAnew()
 			o.othersJoin(last)

@@ -1,6 +1,6 @@
 //go:build lab && long
 
-package e2e
+package addresses
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	routedContainers = flag.Int("routes.containers", 500, "containers on three nodes, the churning ones among them")
+	routedContainers = flag.Int("routes.containers", 500, "containers on four nodes, the churning ones among them")
 	churning         = flag.Int("routes.churning", 100, "of them those that are killed and replaced all the time")
 )
 
@@ -26,7 +26,7 @@ const (
 // TestTheRoutersTableIsTheSetOfLiveContainers: while a hundred containers come and go, something breaks; when both are over,
 // the router has a route to every live container, by its node, and no other.
 func TestTheRoutersTableIsTheSetOfLiveContainers(t *testing.T) {
-	o := newOffice(t, 3)
+	o := newOffice(t, 3, 60)
 	o.network("many", "10.213.0.0/21", "--ipam-opt", "rolling.quarantine=5s")
 	o.serve("many", "many", 0)
 	still := *routedContainers - *churning
@@ -51,7 +51,7 @@ func TestTheRoutersTableIsTheSetOfLiveContainers(t *testing.T) {
 		{"a follower loses its power and comes back", (*office).followerLosesPower},
 	} {
 		if !t.Run(f.name, func(t *testing.T) {
-			(&office{T: t, lab: o.lab, world: o.world, tasks: o.tasks}).breaks(f.name, f.do, still)
+			o.in(t).breaks(f.name, f.do, still)
 		}) {
 			t.FailNow()
 		}
@@ -136,7 +136,7 @@ func (o *office) engineIsKilled() {
 	if err := o.lab.KillEngine(o.Context(), o.follower()); err != nil {
 		o.Fatal(err)
 	}
-	o.ready(3)
+	o.ready(4)
 }
 
 func (o *office) routerRestarts() {
@@ -168,5 +168,5 @@ func (o *office) followerLosesPower() {
 	if err := o.lab.Start(o.Context(), victim); err != nil {
 		o.Fatal(err)
 	}
-	o.ready(3)
+	o.ready(4)
 }
