@@ -3,20 +3,24 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
+	"path"
 	"strings"
 	"sync"
 	"testing"
 )
 
-// engine answers what the plugin asks of Docker: who the Swarm's members are.
+// engine answers what the plugin asks of Docker: who the Swarm's members are, and what services there are.
 type engine struct {
-	mu    sync.Mutex // guards the rest
-	info  map[string]any
-	nodes []map[string]any
-	deaf  bool
+	mu       sync.Mutex // guards the rest
+	info     map[string]any
+	nodes    []map[string]any
+	services map[string]string // of each network, as JSON
+	deaf     bool
 }
 
 func newEngine(t *testing.T, socket string) *engine {
@@ -44,6 +48,10 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(e.info)
 	case strings.HasSuffix(r.URL.Path, "/nodes"):
 		_ = json.NewEncoder(w).Encode(e.nodes)
+	case strings.HasSuffix(r.URL.Path, "/containers/json"):
+		_, _ = io.WriteString(w, "[]")
+	case strings.Contains(r.URL.Path, "/networks/"):
+		_, _ = io.WriteString(w, `{"Services":`+cmp.Or(e.services[path.Base(r.URL.Path)], "{}")+`}`)
 	default:
 		http.NotFound(w, r)
 	}
@@ -75,6 +83,13 @@ func (e *engine) swarm(self string, all ...member) {
 	}
 	info["RemoteManagers"] = managers
 	e.info = map[string]any{"Swarm": info}
+}
+
+// serve says what services a network has.
+func (e *engine) serve(network, services string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.services = map[string]string{network: services}
 }
 
 func (e *engine) setDeaf(deaf bool) {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -106,17 +107,17 @@ func (b *Balancer) nudge() {
 func (b *Balancer) Run(ctx context.Context, n Node) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var announced []netip.Addr
-	var watched map[netip.Addr]bool
+	var told step
 	for count := 0; ; {
-		plan, watch, ready := b.next()
-		if ready {
-			if told := plan.Announce; !reflect.DeepEqual(told, announced) || !maps.Equal(watch, watched) {
-				announced, watched = told, watch
-				n.Serve(ctx, told, watch)
+		if now := b.next(); now.known {
+			if !slices.Equal(now.plan.Announce, told.plan.Announce) || !maps.Equal(now.watch, told.watch) {
+				n.Serve(ctx, now.plan.Announce, now.watch)
+				told = now
 			}
-			b.note(b.rules.Set(plan, count%wholeEvery == 0))
-			b.save()
+			if now.whole { // else the node's answer comes in a moment
+				b.note(b.rules.Set(now.plan, count%wholeEvery == 0))
+				b.save()
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -128,16 +129,35 @@ func (b *Balancer) Run(ctx context.Context, n Node) error {
 	}
 }
 
-// next is what should be; it is not ready while nothing is known.
-func (b *Balancer) next() (vip.Plan, map[netip.Addr]bool, bool) {
+// step is what should be, as far as it is known.
+type step struct {
+	plan  vip.Plan
+	watch map[netip.Addr]bool
+	known bool // something is; before, rules of an earlier run stay
+	whole bool // the node told of all backends
+}
+
+func (b *Balancer) next() step {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.place.Ready || !b.informed && len(vip.Questions(b.place.Endpoints)) > 0 {
-		return vip.Plan{}, nil, false
+		return step{}
 	}
 	services := b.memory.Services()
-	b.plan = vip.Make(services, b.place, b.memory.Fit())
-	return b.plan, vip.Watched(services), true
+	s := step{plan: vip.Make(services, b.place, b.memory.Fit()), watch: vip.Watched(services), known: true}
+	if s.whole = b.place.Covers(s.watch); s.whole {
+		b.plan = s.plan
+	} else {
+		s.plan.Announce = union(s.plan.Announce, b.plan.Announce)
+	}
+	return s
+}
+
+// union keeps what is announced until more is known.
+func union(a, b []netip.Addr) []netip.Addr {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
 }
 
 func (b *Balancer) save() {

@@ -43,7 +43,7 @@ func (n *Node) place() {
 	if n.parts.Balancer == nil || n.refused != nil {
 		return
 	}
-	p := vip.Place{Ready: true, Pools: n.state.Pools(), Far: map[netip.Addr]bool{}}
+	p := vip.Place{Ready: true, Pools: n.state.Pools(), Watched: n.serving.watch, Far: map[netip.Addr]bool{}}
 	for _, id := range slices.Sorted(maps.Keys(n.state.Endpoints)) {
 		if e := n.state.Endpoints[id]; e.Phase == topology.Joined {
 			p.Endpoints = append(p.Endpoints, vip.Endpoint{ID: id, Network: e.Network, Address: e.Address, Box: topology.BoxOf(e.Sandbox)})

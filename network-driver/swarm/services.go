@@ -26,6 +26,8 @@ const (
 	lookEvery = 500 * time.Millisecond
 	// settleFor: one change of a container brings several events.
 	settleFor = 30 * time.Millisecond
+	// idleEvery: a network without a virtual address is asked about less often.
+	idleEvery = 3 * time.Second
 )
 
 // Services asks one engine what Swarm's services are: every node is told those of the networks that it runs a container of.
@@ -36,7 +38,8 @@ type Services struct {
 	log    *slog.Logger
 	every  time.Duration
 	agreed bool
-	young  bool // it was silent, and has not been told so yet
+	young  bool                             // it was silent, and has not been told so yet
+	idle   map[topology.NetworkID]time.Time // when networks without a virtual address were asked about
 }
 
 // NewServices dials nothing yet. The folder holds the containers' network namespaces, by sandbox.
@@ -47,7 +50,7 @@ func NewServices(engine, sandboxes string, log *slog.Logger) (*Services, error) 
 	}
 	dial := docker.Dialer()
 	return &Services{
-		docker: docker, log: log, every: lookEvery, names: names{folder: sandboxes},
+		docker: docker, log: log, every: lookEvery, names: names{folder: sandboxes}, idle: map[topology.NetworkID]time.Time{},
 		plain: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}},
 	}, nil
 }
@@ -82,6 +85,7 @@ func (s *Services) Run(ctx context.Context, ask func() []vip.Question, tell func
 			return nil
 		case <-tick.C:
 		case <-changed:
+			clear(s.idle)
 			select {
 			case <-ctx.Done():
 				return nil
@@ -135,10 +139,17 @@ func (s *Services) look(ctx context.Context, all []vip.Question) (vip.Seen, erro
 	seen := vip.Seen{Services: map[topology.NetworkID][]vip.Service{}, Fit: fit, Young: s.young}
 	var problems []error
 	for _, q := range all {
+		if at, idle := s.idle[q.Network]; idle && time.Since(at) < idleEvery {
+			continue
+		}
+		delete(s.idle, q.Network)
 		found, err := s.services(ctx, q.Network)
 		if err != nil {
 			problems = append(problems, err)
 			continue
+		}
+		if len(found) == 0 {
+			s.idle[q.Network] = time.Now()
 		}
 		s.names.mark(ctx, q, found)
 		seen.Services[q.Network] = found

@@ -43,7 +43,18 @@ type Place struct {
 	Ready     bool       // the node serves; before, nothing here says what should be
 	Endpoints []Endpoint // joined ones
 	Pools     []netip.Prefix
-	Far       map[netip.Addr]bool // addresses announced elsewhere, of those asked for
+	Watched   map[netip.Addr]bool // what was asked for
+	Far       map[netip.Addr]bool // of them those that are announced elsewhere
+}
+
+// Covers says that the place tells of all these addresses: a plan made of less would take living backends for dead.
+func (p Place) Covers(watched map[netip.Addr]bool) bool {
+	for a := range watched {
+		if !p.Watched[a] {
+			return false
+		}
+	}
+	return true
 }
 
 // Balance spreads new flows to a virtual address over its backends. Without any, clients are refused at once.
