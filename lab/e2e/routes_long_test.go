@@ -97,11 +97,16 @@ func (o *office) breaks(what string, do func(*office), still int) {
 // since on a busy machine one at hundreds of containers takes seconds.
 func (o *office) witness(when string) proof.View {
 	o.Helper()
+	last := ""
 	for deadline := time.Now().Add(routesWithin); ; time.Sleep(200 * time.Millisecond) {
 		v, err := o.world.Observe(o.Context(), true)
 		said := proof.Disagreements(v)
 		if err == nil && len(said) == 0 {
+			o.Logf("the last of the contradictions: %s", last)
 			return v
+		}
+		if len(said) > 0 {
+			last = said[len(said)-1]
 		}
 		if time.Now().After(deadline) {
 			o.Fatalf("%s, %v: %d contradictions: %s", when, err, len(said), strings.Join(said[:min(len(said), 10)], "; "))
