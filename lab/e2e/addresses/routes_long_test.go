@@ -1,6 +1,6 @@
 //go:build lab && long
 
-package e2e
+package addresses
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	routedContainers = flag.Int("routes.containers", 500, "containers on three nodes, the churning ones among them")
+	routedContainers = flag.Int("routes.containers", 500, "containers on all nodes, the churning ones among them")
 	churning         = flag.Int("routes.churning", 100, "of them those that are killed and replaced all the time")
 )
 
@@ -31,7 +31,7 @@ const (
 // TestTheRoutersTableIsTheSetOfLiveContainers: while a hundred containers come and go, something breaks; when both are over,
 // the router has a route to every live container, by its node, and no other.
 func TestTheRoutersTableIsTheSetOfLiveContainers(t *testing.T) {
-	o := newOffice(t, 3)
+	o := newOffice(t, 3, 3)
 	o.network("many", "10.213.0.0/21", "--ipam-opt", "rolling.quarantine=5s")
 	o.serve("many", "many", 0)
 	still := *routedContainers - *churning
@@ -166,7 +166,7 @@ func (o *office) engineIsKilled() {
 	if err := o.lab.KillEngine(o.Context(), o.follower()); err != nil {
 		o.Fatal(err)
 	}
-	o.ready(3)
+	o.ready(len(o.lab.Nodes()))
 }
 
 func (o *office) routerRestarts() {
@@ -198,5 +198,5 @@ func (o *office) followerLosesPower() {
 	if err := o.lab.Start(o.Context(), victim); err != nil {
 		o.Fatal(err)
 	}
-	o.ready(3)
+	o.ready(len(o.lab.Nodes()))
 }
