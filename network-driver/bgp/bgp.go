@@ -46,8 +46,9 @@ const (
 	// sending all again heals it (measured, 13 of 13).
 	repairAfter = 5 * time.Second
 	repairEvery = 10 * time.Minute
-	// longestSending: ten thousand routes to a hundred neighbours take 10 s, on a machine with much other work over a minute.
-	longestSending = 90 * time.Second
+	// longestSending is how long a repair waits for silence. Where containers come and go all the time there is none, and
+	// what gobgp lost must not stay lost for it.
+	longestSending = 5 * time.Second
 	// longestBurst: a session that comes and goes must not put the repair off for ever.
 	longestBurst = 20 * time.Second
 	// pardonAfter: a neighbour cut off for too many prefixes gets another chance.

@@ -224,7 +224,13 @@ func (n *Node) RemoveEndpoint(ctx context.Context, network topology.NetworkID, i
 		if err := n.unplug(e); err != nil {
 			return err
 		}
-		if err := n.withdraw(e, topology.Change{DropEndpoints: []topology.EndpointID{id}}); err != nil {
+		forget := topology.Change{DropEndpoints: []topology.EndpointID{id}}
+		if e.Phase == topology.Created { // a Leave has done the rest, which on a node of hundreds is most of the work
+			err = n.commit(forget)
+		} else {
+			err = n.withdraw(e, forget)
+		}
+		if err != nil {
 			return err
 		}
 		n.gone.add(string(id))

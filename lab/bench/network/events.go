@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -46,7 +45,7 @@ func (b *bench) changes(ctx context.Context) ([]figure.Figure, error) {
 		took       []time.Duration
 	}{
 		{"net.announce_ms", "route in the node's kernel (the container holds its link) to route in the router's, as this process hears both: a busy machine shifts either by some ms", came},
-		{"net.announce_start_ms", "container's start, by the engine's event, to route in the router's kernel: below 0, the route was there first", after},
+		{"net.announce_ready_ms", "Swarm's timestamp of the task running to route in the router's kernel: below 0, the route was there first", after},
 		{"net.withdraw_ms", "container's end by kill -9, as the engine tells it, to route gone from the router's kernel", went["kill"]},
 		{"net.withdraw_stop_ms", "container's end by docker stop, as the engine tells it, to route gone from the router's kernel", went["stop"]},
 	} {
@@ -59,7 +58,7 @@ func (b *bench) changes(ctx context.Context) ([]figure.Figure, error) {
 	return figures, b.Remove(ctx, service)
 }
 
-// change is how long routes took: to come, to come after the engine's word that the container runs, and to go.
+// change is how long routes took: to come, to come after Swarm's word that the task runs, and to go.
 type change struct{ came, after, went time.Duration }
 
 // change ends the service's container and watches until its successor's route is everywhere.
@@ -97,26 +96,11 @@ func (b *bench) change(ctx context.Context, service, way string) (change, error)
 	if err != nil {
 		return change{}, err
 	}
-	started, err := b.started(ctx, service)
-	return change{came: at.Sub(joined), after: at.Sub(started), went: gone.At.Sub(died)}, err
-}
-
-// started is when the container of the service's one task ran, by the engine's event. StartedAt is earlier: the engine
-// takes that time before it makes the container's network.
-func (b *bench) started(ctx context.Context, service string) (at time.Time, err error) {
-	tasks, _, err := b.Running(ctx, service, 1, runWithin)
+	tasks, _, err = b.Running(ctx, service, 1, runWithin)
 	if err != nil {
-		return at, err
+		return change{}, err
 	}
-	out, err := b.Lab.Docker(ctx, b.server, "events", "--since", "10m", "--until", "0s", "--filter", "container="+tasks[0].Container, "--filter", "event=start", "--format", "{{.TimeNano}}")
-	if err != nil {
-		return at, err
-	}
-	nanos, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
-	if err != nil {
-		return at, fmt.Errorf("start of container %s: %w", tasks[0].Container, err)
-	}
-	return time.Unix(0, nanos), nil
+	return change{came: at.Sub(joined), after: at.Sub(tasks[0].Since), went: gone.At.Sub(died)}, nil
 }
 
 // successor waits for the next container's route on its node and on the router, and tells both moments. What has arrived
