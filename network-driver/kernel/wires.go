@@ -159,7 +159,11 @@ func (w *Wires) Set(links []topology.Link) error {
 	if err != nil {
 		return err
 	}
-	dressed, err := w.dressed()
+	family := unix.AF_INET
+	if slices.ContainsFunc(links, func(l topology.Link) bool { return l.Address6.IsValid() }) {
+		family = netlink.FAMILY_ALL // each link has several routes of IPv6 that are not ours
+	}
+	dressed, err := w.dressed(family)
 	if err != nil {
 		return err
 	}
@@ -193,12 +197,12 @@ func (d dress) String() string {
 }
 
 // dressed tells, by interface index, the gateways' addresses and the routed addresses of all host ends, in two questions.
-func (w *Wires) dressed() (map[int]dress, error) {
-	addrs, err := w.nl.AddrList(nil, netlink.FAMILY_ALL)
+func (w *Wires) dressed(family int) (map[int]dress, error) {
+	addrs, err := w.nl.AddrList(nil, family)
 	if err != nil {
 		return nil, fmt.Errorf("list the host's addresses: %w", err)
 	}
-	routes, err := w.nl.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: protocol, Table: unix.RT_TABLE_MAIN},
+	routes, err := w.nl.RouteListFiltered(family, &netlink.Route{Protocol: protocol, Table: unix.RT_TABLE_MAIN},
 		netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return nil, fmt.Errorf("list routes of protocol %d: %w", protocol, err)
