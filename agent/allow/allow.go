@@ -38,6 +38,9 @@ func Policy(services []Service, networks []Network) (permits.Document, []Problem
 	var problems []Problem
 	for _, n := range networks {
 		d.Pools = append(d.Pools, n.Pools...)
+		if six, err := netip.ParsePrefix(n.Options[contract.IPv6]); err == nil && six.Bits() > 0 { // addresses are derived in it
+			d.Pools = append(d.Pools, six.Masked())
+		}
 		if p := n.Options[contract.Project]; p != "" {
 			d.Projects = append(d.Projects, p)
 		}

@@ -56,7 +56,7 @@ func BenchmarkIsolation(b *testing.B) {
 							return err
 						}
 						defer wall.Close()
-						return wall.Set(crowd(n, x.here, x.there).Wall(isolation.Four, nil))
+						return wall.Set(crowd(n, x.here, x.there).Wall(isolation.Four, nil), isolation.Wall{})
 					})
 				}
 			}
@@ -108,7 +108,7 @@ func BenchmarkPolicy(b *testing.B) {
 			if err != nil {
 				return err
 			}
-			return wall.Set(book.Wall(isolation.Four, nil))
+			return wall.Set(book.Wall(isolation.Four, nil), isolation.Wall{})
 		})
 	}
 	b.Run("first", func(b *testing.B) {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,7 +34,7 @@ const (
 type Wall struct {
 	gate  *Gate
 	sets  *sets
-	rules string // what was laid last, as text; "" while that is not known
+	rules [2]string // of each family, what was laid last, as text; "" while that is not known
 }
 
 // OpenWall works in the network namespace of the calling thread, also when other threads call later; its iptables runs in
@@ -58,7 +59,7 @@ func (w *Wall) Close() {
 }
 
 // Doubt lets the next Set compare with what the kernel has, and not with what was laid.
-func (w *Wall) Doubt() { w.rules, w.sets.known = "", false }
+func (w *Wall) Doubt() { w.rules, w.sets.known = [2]string{}, false }
 
 // Recall tells what the fabric told the process before this one, as far as a wall stands.
 func (w *Wall) Recall() (map[netip.Addr]isolation.Number, error) {
@@ -77,30 +78,42 @@ func (w *Wall) Recall() (map[netip.Addr]isolation.Number, error) {
 	return all, nil
 }
 
-// Set makes sets and rules exactly these; with no rules all of it is removed. Said twice it changes nothing.
-func (w *Wall) Set(want isolation.Wall) error {
-	if err := w.sets.grow(want.Sets); err != nil {
+// Set makes sets and rules of both families exactly these; with no rules all of one's is removed. Said twice it changes
+// nothing.
+func (w *Wall) Set(four, six isolation.Wall) error {
+	sets := maps.Clone(four.Sets)
+	if sets == nil {
+		sets = map[string]isolation.Set{}
+	}
+	maps.Copy(sets, six.Sets)
+	if err := w.sets.grow(sets); err != nil {
 		return fmt.Errorf("isolation: %w", err)
 	}
-	if text := fmt.Sprint(want.Rules, want.Guard); w.rules != text {
-		w.rules = ""
-		if err := w.lay(want); err != nil {
-			return err
+	for i, want := range []isolation.Wall{four, six} {
+		if text := fmt.Sprint(want.Rules, want.Guard); w.rules[i] != text {
+			w.rules[i] = ""
+			if err := w.lay(want, i == 1); err != nil {
+				return err
+			}
+			w.rules[i] = text
 		}
-		w.rules = text
 	}
-	if err := w.sets.shrink(want.Sets); err != nil {
+	if err := w.sets.shrink(sets); err != nil {
 		return fmt.Errorf("isolation: %w", err)
 	}
 	return nil
 }
 
-// lay makes the rules true in the program that Docker uses, and takes ours from the other.
-func (w *Wall) lay(want isolation.Wall) error {
+// lay makes the rules true in the program that Docker uses, and takes ours from the other. Each has a sister for IPv6,
+// which stands beside it.
+func (w *Wall) lay(want isolation.Wall, six bool) error {
 	var problems []error
 	for i, path := range w.gate.dockersFirst() {
 		if i > 0 {
 			want = isolation.Wall{}
+		}
+		if six {
+			path = filepath.Join(filepath.Dir(path), strings.Replace(filepath.Base(path), "iptables", "ip6tables", 1))
 		}
 		ipt, err := w.gate.program(path)
 		if err == nil {
@@ -286,11 +299,14 @@ func (w *Wall) Denied() (uint64, error) {
 
 // Cut ends the connections that are not allowed any more: without their entry their packets are judged anew.
 func (w *Wall) Cut(allowed func(from, to netip.Addr, protocol permits.Protocol, port uint16) bool) (int, error) {
-	gone, err := w.sets.nl.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, denied(allowed))
-	if err != nil {
-		return int(gone), fmt.Errorf("end connections that are not allowed any more: %w", err)
+	ended := 0
+	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
+		gone, err := w.sets.nl.ConntrackDeleteFilters(netlink.ConntrackTable, family, denied(allowed))
+		if ended += int(gone); err != nil {
+			return ended, fmt.Errorf("end connections that are not allowed any more: %w", err)
+		}
 	}
-	return int(gone), nil
+	return ended, nil
 }
 
 // denied looks at a connection as the wall does: after the destination was translated.

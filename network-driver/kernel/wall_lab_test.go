@@ -42,7 +42,7 @@ type site struct {
 
 func (x site) set(w isolation.Wall) string {
 	x.t.Helper()
-	x.s.Do(func() error { return x.wall.Set(w) })
+	x.s.Do(func() error { return x.wall.Set(w, shops6(w)) })
 	return x.picture()
 }
 
@@ -50,7 +50,7 @@ func (x site) set(w isolation.Wall) string {
 func (x site) picture() string {
 	x.t.Helper()
 	text := ""
-	for line := range strings.Lines(x.s.Must(nft+" -t mangle -S") + x.s.Must(legacy+" -t mangle -S")) {
+	for line := range strings.Lines(x.s.Must(nft+" -t mangle -S") + x.s.Must(legacy+" -t mangle -S") + x.s.Must("ip6tables-nft -t mangle -S")) {
 		if !strings.HasPrefix(line, "#") { // that there is also the other kind
 			text += line
 		}
@@ -92,7 +92,7 @@ func TestTheWallConvergesWhereDockersRulesAre(t *testing.T) {
 			for _, want := range []string{
 				"-A FORWARD ! -i rl+ -o rl+ -j ROLLING-ISOLATE\n", "-A FORWARD -i rl+ -j ROLLING-ISOLATE\n", "-A INPUT -j ROLLING-GUARD\n",
 				"-A ROLLING-GUARD -p tcp -m tcp --dport 1790 -m set --match-set rolling4-inside src -j ROLLING-DENIED\n", "-A ROLLING-DENIED -j DROP\n",
-				"rolling4-inside 10.210.3.0/24", "rolling4-inside 10.211.0.9/32", "rolling4-known 10.210.3.10/32  0\n",
+				"rolling4-inside 10.210.3.0/24", "rolling4-inside 10.211.0.9/32", "rolling4-known 10.210.3.10/32  0\n", "-A ROLLING-ISOLATE -m set --match-set rolling6-inside dst -j ROLLING-DENIED\n", "rolling6-to-325e96ec fd00::a/128",
 			} {
 				if !strings.Contains(once, want) {
 					t.Errorf("lacks %q:\n%s", want, once)
@@ -119,7 +119,7 @@ func TestTheWallConvergesWhereDockersRulesAre(t *testing.T) {
 			t.Cleanup(next.Close)
 			x.wall = next
 			recalled, err := next.Recall()
-			if err != nil || len(recalled) != 6 || recalled[address("10.210.3.9")] != (isolation.Class{Project: "orders"}).Number() {
+			if err != nil || len(recalled) != 7 || recalled[address("10.210.3.9")] != (isolation.Class{Project: "orders"}).Number() {
 				t.Errorf("it recalls %v, %v", recalled, err)
 			}
 			if again := x.set(shops(document("payments:8080", "gateway")).Wall(isolation.Four, guard)); sorted(again) != sorted(once) {
@@ -140,4 +140,13 @@ func sorted(text string) string {
 	lines := strings.Split(text, "\n")
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
+}
+
+// shops6 is the wall of a container with both families, unless there is none at all.
+func shops6(four isolation.Wall) isolation.Wall {
+	if len(four.Rules) == 0 {
+		return isolation.Wall{}
+	}
+	orders := isolation.Class{Project: "orders"}
+	return isolation.Book{Here: map[netip.Addr]isolation.Class{address("fd00::a"): orders}, Policy: isolation.NewPolicy(document(), nil), Outside: true}.Wall(isolation.Six, nil)
 }

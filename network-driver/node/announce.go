@@ -102,6 +102,7 @@ func (n *Node) announce() {
 		if six, err := n.announceSix(e, w, guard); err != nil {
 			problems = append(problems, err)
 		} else if six.Address.IsValid() {
+			six.Mark = a.Mark
 			own = append(own, six)
 		}
 	}

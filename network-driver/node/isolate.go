@@ -14,7 +14,7 @@ import (
 
 // Wall is the firewall between projects.
 type Wall interface {
-	Set(isolation.Wall) error
+	Set(four, six isolation.Wall) error
 	Doubt() // the next Set compares with the kernel
 	Recall() (map[netip.Addr]isolation.Number, error)
 	Cut(allowed func(from, to netip.Addr, protocol permits.Protocol, port uint16) bool) (int, error)
@@ -38,6 +38,7 @@ type apart struct {
 	policy   isolation.Policy
 	carried  topology.Fast    // what the fast path was told last
 	wall     isolation.Wall   // what was laid last
+	wall6    isolation.Wall   // the same for IPv6
 	owed     bool             // connections may go on that the wall does not allow
 	cut      int              // connections ended since they are not allowed any more
 	pending  []topology.Route // told, and not yet known to the fast path
@@ -118,15 +119,15 @@ func (n *Node) carry() error {
 
 // build makes the firewall keep apart what the book says.
 func (n *Node) build(b isolation.Book) error {
-	w := b.Wall(isolation.Four, n.parts.Isolation.Guarded)
-	err := n.parts.Isolation.Wall.Set(w)
+	w, w6 := b.Wall(isolation.Four, n.parts.Isolation.Guarded), b.Wall(isolation.Six, n.parts.Isolation.Guarded)
+	err := n.parts.Isolation.Wall.Set(w, w6)
 	n.note("isolation", err)
 	n.clashes(b.Policy.Clashes)
 	if err != nil {
 		return err
 	}
-	n.apart.owed = n.apart.owed || n.apart.wall.Exceeds(w)
-	if n.apart.wall = w; n.apart.owed && (n.settled || len(n.inherited) == 0) { // before, little is known of who is where
+	n.apart.owed = n.apart.owed || n.apart.wall.Exceeds(w) || n.apart.wall6.Exceeds(w6)
+	if n.apart.wall, n.apart.wall6 = w, w6; n.apart.owed && (n.settled || len(n.inherited) == 0) { // before, little is known of who is where
 		n.end(b)
 	}
 	return nil

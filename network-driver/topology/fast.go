@@ -120,9 +120,17 @@ func (f *Fast) Carry(a netip.Addr, g Group) {
 // are known.
 func BookOf(s State, far Marks, p isolation.Policy, outside bool) isolation.Book {
 	b := isolation.Book{Here: map[netip.Addr]isolation.Class{}, Far: far, Pools: s.Pools(), Policy: p, Outside: outside}
+	for _, w := range s.Networks {
+		if w.Options.IPv6.IsValid() {
+			b.Pools = append(b.Pools, w.Options.IPv6)
+		}
+	}
 	for _, e := range s.Endpoints {
 		if w, known := s.Networks[e.Network]; known && e.Phase == Joined {
 			b.Here[e.Address] = w.Options.Class()
+			if e.Address6.IsValid() {
+				b.Here[e.Address6] = w.Options.Class()
+			}
 		}
 	}
 	return b

@@ -350,7 +350,7 @@ func (p FakeFast) Report() topology.FastReport {
 type FakeWall struct{ f *Fake }
 
 // Set is as the kernel's.
-func (w FakeWall) Set(wall isolation.Wall) error {
+func (w FakeWall) Set(wall, _ isolation.Wall) error {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	if err := w.f.effect("set wall"); err != nil {
