@@ -21,6 +21,10 @@ func usedChains(s lan.Space) {
 		s.Must("iptables-nft -t " + fmt.Sprintf(chain, "A") + " -j ACCEPT")
 		s.Must("iptables-nft -t " + fmt.Sprintf(chain, "F"))
 	}
+	for _, chain := range []string{"INPUT", "FORWARD"} {
+		s.Must("ip6tables-nft -t mangle -A " + chain + " -j ACCEPT")
+		s.Must("ip6tables-nft -t mangle -F " + chain)
+	}
 }
 
 // dockersChains are those of an engine that turned forwarding on.
