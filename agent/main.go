@@ -22,6 +22,7 @@ import (
 	"github.com/rolling-swarm/rolling/agent/drain"
 	drains "github.com/rolling-swarm/rolling/agent/drain/docker"
 	"github.com/rolling-swarm/rolling/agent/drain/record"
+	"github.com/rolling-swarm/rolling/agent/isolation"
 	"github.com/rolling-swarm/rolling/agent/line"
 	engines "github.com/rolling-swarm/rolling/agent/line/docker"
 	"github.com/rolling-swarm/rolling/agent/line/fabric"
@@ -116,16 +117,23 @@ func run(ctx context.Context, c Config, plugins *upkeep.Upkeep, log *slog.Logger
 	if err != nil {
 		return err
 	}
+	apart, err := isolation.Open(c.Engine, filepath.Join(c.State, "net"), log)
+	if err != nil {
+		return err
+	}
 	pages := status.Pages{
-		Problems:   func() []string { return plugins.State().Problems() },
-		State:      func() any { return shown{plugins.State(), members.Report(), drained.Report(), toManager.State()} },
-		Collectors: []prometheus.Collector{upkeep.Metrics(plugins), discovery.Metrics(members), drain.Metrics(drained), line.Metrics(toManager)},
+		Problems: func() []string { return plugins.State().Problems() },
+		State: func() any {
+			return shown{plugins.State(), members.Report(), drained.Report(), toManager.State(), apart.Report()}
+		},
+		Collectors: []prometheus.Collector{upkeep.Metrics(plugins), discovery.Metrics(members), drain.Metrics(drained), line.Metrics(toManager), isolation.Metrics(apart)},
 	}
 	asked := ctx
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return plugins.Run(ctx) })
 	group.Go(func() error { return members.Run(ctx) })
 	group.Go(func() error { return drained.Run(ctx) })
+	group.Go(func() error { return apart.Run(ctx) })
 	group.Go(func() error { return status.Serve(ctx, c.Socket(), pages.Handler()) })
 	if c.Line.On() {
 		group.Go(func() error { return toManager.Run(ctx) })
@@ -162,4 +170,5 @@ type shown struct {
 	Discovery any `json:"discovery"`
 	Drain     any `json:"drain"`
 	Line      any `json:"line"`
+	Policy    any `json:"policy"`
 }

@@ -36,6 +36,7 @@ type Config struct {
 	Routers        string        `env:"ROLLING_ROUTERS"`                                          // of the site: addr[:port][@asn][+option]…, with commas
 	Pools          string        `env:"ROLLING_POOLS"`                                            // prefixes, with commas, outside which no address is taken from a neighbour; empty: any single address
 	FastPath       string        `env:"ROLLING_FASTPATH" envDefault:"auto"`                       // auto, bpf, nft or off: how permitted packets pass the firewall's chains
+	Outside        string        `env:"ROLLING_OUTSIDE" envDefault:"open"`                        // open or closed: whether the company's other networks may connect to every project
 	MetricsAddress string        `env:"ROLLING_METRICS_LISTEN"`                                   // host:port for /metrics, besides the socket in the state's folder
 	LogLevel       slog.Level    `env:"ROLLING_LOG_LEVEL" envDefault:"info"`
 	IptablesNFT    string        `env:"ROLLING_IPTABLES_NFT" envDefault:"/usr/sbin/iptables-nft"`
@@ -100,6 +101,9 @@ func (c *Config) Validate() error {
 	}
 	if !slices.Contains(fastpath.Wishes(), fastpath.Wish(c.FastPath)) {
 		bad("ROLLING_FASTPATH", "%q is not a path: want one of %v", c.FastPath, fastpath.Wishes())
+	}
+	if c.Outside != "open" && c.Outside != "closed" {
+		bad("ROLLING_OUTSIDE", "%q: want open or closed", c.Outside)
 	}
 	c.readDetection(bad)
 	c.readLists(bad)

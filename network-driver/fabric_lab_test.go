@@ -46,6 +46,7 @@ func layFabric(t *testing.T, managers, workers int, extra ...string) *mesh {
 	for i := 1; i <= managers+workers; i++ {
 		s := f.lan.Node(fmt.Sprintf("n%d", i), nodeAddress(i)+"/24")
 		s.Set("net/ipv4/ip_forward", "1")
+		usedChains(s)
 		r := newRig(t, s, append([]string{"ROLLING_BGP_HOLD=3s"}, extra...)...)
 		f.nodes = append(f.nodes, r)
 	}

@@ -15,8 +15,21 @@ import (
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
+// usedChains are those of iptables itself, which it makes at their first use, and keeps.
+func usedChains(s lan.Space) {
+	for _, chain := range []string{"filter -%s INPUT", "mangle -%s INPUT", "mangle -%s FORWARD"} {
+		s.Must("iptables-nft -t " + fmt.Sprintf(chain, "A") + " -j ACCEPT")
+		s.Must("iptables-nft -t " + fmt.Sprintf(chain, "F"))
+	}
+	for _, chain := range []string{"INPUT", "FORWARD"} {
+		s.Must("ip6tables-nft -t mangle -A " + chain + " -j ACCEPT")
+		s.Must("ip6tables-nft -t mangle -F " + chain)
+	}
+}
+
 // dockersChains are those of an engine that turned forwarding on.
 func dockersChains(s lan.Space) {
+	usedChains(s)
 	s.Set("net/ipv4/ip_forward", "1")
 	s.Must("iptables-nft -P FORWARD DROP")
 	s.Must("iptables-nft -N DOCKER-USER")
@@ -122,8 +135,6 @@ func TestEachPathChecksSourcesAndLeavesNothing(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newHost(t)
-			s.Must("iptables-nft -A INPUT -j ACCEPT") // iptables makes its chains at their first use, and keeps them
-			s.Must("iptables-nft -F INPUT")
 			before := s.Everything()
 			r := newRig(t, s, "ROLLING_FASTPATH="+c.setting)
 			r.poor = c.poor

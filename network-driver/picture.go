@@ -148,7 +148,7 @@ func figures(r node.Report, sessions []bgp.Session, joined int) []driver.Figure 
 			driver.Figure{Name: "rolling_net_neighbour_up", Help: "1 while the BGP session with the neighbour is established.", Value: established, Label: "neighbour", Of: a},
 			driver.Figure{Name: "rolling_net_neighbour_flaps_total", Help: "How often the session with the neighbour ended.", Counter: true, Value: float64(s.Flaps), Label: "neighbour", Of: a})
 	}
-	all = append(all, fastFigures(r.FastPath)...)
+	all = append(append(all, fastFigures(r.FastPath)...), isolationFigures(r)...)
 	ready := 0.0
 	if r.Ready {
 		ready = 1
@@ -166,6 +166,21 @@ func figures(r node.Report, sessions []bgp.Session, joined int) []driver.Figure 
 		driver.Figure{Name: "rolling_net_orphans_total", Help: "Endpoints forgotten since their link had gone without a Leave.", Counter: true, Value: float64(r.Counts.Orphans)},
 		driver.Figure{Name: "rolling_net_route_changes_total", Help: "Changes of routes taken from the fabric.", Counter: true, Value: float64(r.Counts.Learnt)},
 	)
+}
+
+func isolationFigures(r node.Report) []driver.Figure {
+	a, bad := r.Isolation, 0.0
+	if a.Trouble != "" || r.Problems["isolation"] != "" || len(a.Clashes) > 0 {
+		bad = 1
+	}
+	return []driver.Figure{
+		{Name: "rolling_net_isolation_trouble", Help: "1 while the newest policy is not in force, the firewall cannot be laid, or two projects have one number; /debug/state says which.", Value: bad},
+		{Name: "rolling_net_policy", Help: "1 for the revision of the policy in force; empty before the first.", Value: 1, Label: "revision", Of: a.Revision},
+		{Name: "rolling_net_policy_permits", Help: "Permits between projects in force.", Value: float64(len(a.Permits))},
+		{Name: "rolling_net_denied_packets_total", Help: "Packets between projects, or to the node's own guarded ports, that were dropped since the firewall was laid.", Counter: true, Value: float64(a.Denied)},
+		{Name: "rolling_net_connections_cut_total", Help: "Connections ended since they were not allowed any more.", Counter: true, Value: float64(a.Cut)},
+		{Name: "rolling_net_addresses_unknown", Help: "Containers of other nodes of which no trusted mark says whose they are.", Value: float64(len(a.Unknown))},
+	}
 }
 
 // fastFigures: the share of the fast path is (in + out + local) ÷ (in + out + local + stack).

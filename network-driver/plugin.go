@@ -13,16 +13,20 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rolling-swarm/rolling/internal/contract"
+	"github.com/rolling-swarm/rolling/internal/permits"
 	"github.com/rolling-swarm/rolling/internal/socket"
 	"github.com/rolling-swarm/rolling/network-driver/balance"
 	"github.com/rolling-swarm/rolling/network-driver/bgp"
 	"github.com/rolling-swarm/rolling/network-driver/driver"
 	"github.com/rolling-swarm/rolling/network-driver/fabric"
 	"github.com/rolling-swarm/rolling/network-driver/fastpath"
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/kernel"
 	"github.com/rolling-swarm/rolling/network-driver/liveness"
 	"github.com/rolling-swarm/rolling/network-driver/nat"
 	"github.com/rolling-swarm/rolling/network-driver/node"
+	"github.com/rolling-swarm/rolling/network-driver/policy"
 	"github.com/rolling-swarm/rolling/network-driver/probe"
 	"github.com/rolling-swarm/rolling/network-driver/state"
 	"github.com/rolling-swarm/rolling/network-driver/swarm"
@@ -105,9 +109,17 @@ func edges(c Config, log *slog.Logger) (node.Parts, error) {
 	if err != nil {
 		return none, err
 	}
+	gate := kernel.NewGate(c.IptablesNFT, c.IptablesLegacy)
+	wall, err := kernel.OpenWall(gate)
+	if err != nil {
+		return none, err
+	}
 	log.Info("the fast path", "path", fast.Report().Path, "refused", fast.Report().Refused)
 	return node.Parts{
-		Wires: wires, Gate: kernel.NewGate(c.IptablesNFT, c.IptablesLegacy), Roads: roads, Fence: fence, Fast: fast, Six: six,
+		Wires: wires, Gate: gate, Roads: roads, Fence: fence, Fast: fast, Six: six,
+		Isolation: node.Isolation{Wall: wall, Outside: c.Outside == "open", Guarded: []isolation.Port{
+			{Protocol: permits.TCP, Number: uint16(c.Port)}, {Protocol: permits.TCP, Number: contract.PolicyPort}, {Protocol: permits.UDP, Number: bfdPort},
+		}},
 		Routers: fabric.Plain(c.routers), Log: log, Now: time.Now,
 	}, nil
 }
@@ -126,6 +138,9 @@ func begin(ctx context.Context, c Config, first <-chan opened, n *node.Node, spe
 	s, members, err := file.Load()
 	if err != nil {
 		return err
+	}
+	if d, err := policy.Read(policy.File(c.State)); err == nil {
+		n.Permit(ctx, d, nil) // in force before the first rule is laid; what is wrong with it the watch says
 	}
 	restarting, err := n.Begin(ctx, node.Beginning{Store: file, State: s, Membership: members, Fresh: file.Fresh})
 	for err != nil {
@@ -194,6 +209,9 @@ func follow(ctx context.Context, c Config, n *node.Node, speaker *bgp.Speaker, p
 	meet(members)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
+		return policy.Watch(ctx, policy.File(c.State), func(d permits.Document, err error) { n.Permit(ctx, d, err) })
+	})
+	group.Go(func() error {
 		return speaker.Run(ctx, bgp.Told{
 			Learn:  func(routes []topology.Route) { n.Learn(ctx, routes) },
 			Settle: func() { n.Settle(ctx) },
@@ -218,6 +236,7 @@ func serveStatus(ctx context.Context, c Config, n *node.Node, door *driver.Door,
 	pages := driver.Status(look)
 	pages.Handle("GET /debug/refusals", door.Refusals())
 	driver.Clear(pages, n.Clear, n.Restore)
+	explain(pages, n)
 	driver.Drain(pages, func(drained bool) error { return c.drain(speaker, drained) })
 	l, err := socket.Listen(filepath.Join(c.State, "net.sock"))
 	if err != nil {

@@ -227,6 +227,7 @@ func (r *rig) leave(id, net string) {
 func newHost(t *testing.T) lan.Space {
 	t.Helper()
 	s := lan.NewLAN(t).Node("n1", "10.98.0.21/24")
+	usedChains(s)
 	s.Set("net/ipv4/ip_forward", "1")
 	s.Must("iptables-nft -P FORWARD DROP")
 	s.Must("iptables-nft -N DOCKER-USER")

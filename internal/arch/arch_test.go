@@ -20,28 +20,30 @@ var programs = []string{"manager", "agent", "ipam-driver", "network-driver", "lo
 // cores are pure: beside the standard library's pure part they may import other cores of their own program,
 // internal/contract and the like, Swarm's data types, and the libraries listed here (each one named by a record in docs/adr).
 var cores = map[string][]string{
-	"ipam-driver/pool":        nil,
-	"network-driver/topology": nil,
-	"network-driver/fabric":   nil,
-	"network-driver/liveness": nil,
-	"network-driver/vip":      nil,
-	"logdriver/entry":         nil,
-	"logdriver/batch":         nil,
-	"logdriver/route":         nil,
-	"exporter/naming":         nil,
-	"exporter/sample":         nil,
-	"exporter/dashboards":     nil,
-	"agent/bundle":            nil,
-	"agent/member":            nil,
-	"agent/drain/stops":       nil,
-	"manager/line/pki":        nil,
-	"manager/project":         {"github.com/compose-spec/compose-go/v2", "go.yaml.in/yaml/v4"},
-	"manager/release":         nil,
-	"manager/network":         nil,
-	"manager/spec":            {"github.com/compose-spec/compose-go/v2/types"},
-	"manager/plan":            nil,
-	"manager/rollout":         nil,
-	"manager/access":          nil,
+	"ipam-driver/pool":         nil,
+	"network-driver/topology":  nil,
+	"network-driver/fabric":    nil,
+	"network-driver/liveness":  nil,
+	"network-driver/vip":       nil,
+	"logdriver/entry":          nil,
+	"logdriver/batch":          nil,
+	"logdriver/route":          nil,
+	"exporter/naming":          nil,
+	"exporter/sample":          nil,
+	"exporter/dashboards":      nil,
+	"agent/bundle":             nil,
+	"agent/member":             nil,
+	"agent/drain/stops":        nil,
+	"manager/line/pki":         nil,
+	"manager/project":          {"github.com/compose-spec/compose-go/v2", "go.yaml.in/yaml/v4"},
+	"manager/release":          nil,
+	"manager/network":          nil,
+	"manager/spec":             {"github.com/compose-spec/compose-go/v2/types"},
+	"manager/plan":             nil,
+	"manager/rollout":          nil,
+	"manager/access":           nil,
+	"network-driver/isolation": nil,
+	"agent/allow":              nil,
 }
 
 // swarmData is the module of plain types that Swarm's API is made of: no client, no I/O.
@@ -50,7 +52,7 @@ const swarmData = "github.com/moby/moby/api/types"
 // edges import their own core, internal/contract and one client library; never a door, never each other.
 var edges = map[string]bool{
 	"ipam-driver/ledger": true, "ipam-driver/swarm": true,
-	"network-driver/kernel": true, "network-driver/fastpath": true, "network-driver/bgp": true, "network-driver/state": true, "network-driver/swarm": true, "network-driver/probe": true, "network-driver/nat": true,
+	"network-driver/kernel": true, "network-driver/fastpath": true, "network-driver/bgp": true, "network-driver/state": true, "network-driver/swarm": true, "network-driver/probe": true, "network-driver/nat": true, "network-driver/policy": true,
 	"logdriver/pipe": true, "logdriver/spool": true, "logdriver/kafka": true,
 	"exporter/cgroup": true, "exporter/engine": true, "exporter/graphite": true, "exporter/prometheus": true, "exporter/state": true,
 	"agent/loader": true, "agent/swarm": true, "agent/zookeeper": true, "agent/nginx": true, "agent/policy": true,
@@ -161,7 +163,7 @@ func impurity(room, i string, libraries []string) string {
 		return "a core has no I/O, clock, goroutine, logger or context"
 	case !strings.Contains(strings.Split(i, "/")[0], "."):
 		return "" // the standard library's pure part
-	case i == module+"internal/contract", i == module+"internal/wire", i == module+"internal/allotment", strings.HasPrefix(i, swarmData):
+	case i == module+"internal/contract", i == module+"internal/wire", i == module+"internal/allotment", i == module+"internal/permits", strings.HasPrefix(i, swarmData):
 		return ""
 	case strings.HasPrefix(i, module):
 		other := strings.TrimPrefix(i, module)

@@ -62,6 +62,9 @@ func IPAMOptions() []string {
 // BGPPort is where the speakers inside a Swarm listen; 179 stays free for a site's own BIRD or FRR.
 const BGPPort = 1790
 
+// PolicyPort is where the agents of the Swarm's managers hand the policy (internal/permits) to those of the other nodes.
+const PolicyPort = 1791
+
 // ASN is the private AS number (RFC 6996) that the Swarm's speakers share unless a setting says otherwise.
 const ASN = 64512
 

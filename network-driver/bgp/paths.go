@@ -9,6 +9,7 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 
 	"github.com/rolling-swarm/rolling/network-driver/fabric"
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -18,6 +19,7 @@ type saying struct {
 	drained bool
 	hop     netip.Addr
 	mtu     int
+	mark    isolation.Number // of a container's address
 }
 
 // announce makes what this node tells equal to what it has, and to the pools that it stands for.
@@ -25,6 +27,7 @@ func (r *run) announce(want wish) error {
 	wanted := map[netip.Prefix]saying{}
 	for _, a := range want.own {
 		s := r.saying(want, a.Address)
+		s.mark = a.Mark
 		if a.Pool.IsValid() {
 			s.pool = a.Pool.Bits()
 		}
@@ -167,6 +170,9 @@ func (s saying) marks(asn uint32) []fabric.Community {
 	var all []fabric.Community
 	if s.pool > 0 {
 		all = append(all, fabric.Aggregated(asn, s.pool))
+	}
+	if s.mark != isolation.None {
+		all = append(all, fabric.Owned(asn, s.mark))
 	}
 	if s.mtu > 0 {
 		all = append(all, fabric.MTU(asn, s.mtu))

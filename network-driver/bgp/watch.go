@@ -13,6 +13,7 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 	"github.com/osrg/gobgp/v4/pkg/server"
 
+	"github.com/rolling-swarm/rolling/network-driver/fabric"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -61,6 +62,9 @@ func (r *run) onBest(paths []*apiutil.Path) {
 		}
 		home := r.homeOf(p)
 		t := topology.Route{Prefix: prefix, Via: r.via(p, home)}
+		if t.Via.IsValid() {
+			t.Mark = fabric.OwnerOf(r.settings.ASN, marksOf(p))
+		}
 		if !t.Via.IsValid() && r.keeps(prefix) {
 			continue
 		}

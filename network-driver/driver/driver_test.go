@@ -50,7 +50,7 @@ func newPlugin(t *testing.T) *plugin {
 	}
 	p := &plugin{t: t, kernel: kerneltest.NewFake()}
 	log := slog.New(slog.DiscardHandler)
-	p.node = node.New(node.Parts{Wires: p.kernel.Wires(), Gate: p.kernel.Gate(), Roads: p.kernel.Roads(), Fast: p.kernel.Fast(), Announcer: mute{}, Log: log, Now: time.Now})
+	p.node = node.New(node.Parts{Wires: p.kernel.Wires(), Gate: p.kernel.Gate(), Roads: p.kernel.Roads(), Fast: p.kernel.Fast(), Isolation: node.Isolation{Wall: p.kernel.Wall(), Outside: true}, Announcer: mute{}, Log: log, Now: time.Now})
 	path := filepath.Join(folder, "s", "net.sock")
 	l, err := socket.Listen(path)
 	if err != nil {
@@ -274,7 +274,7 @@ func FuzzDoor(f *testing.F) {
 	f.Fuzz(func(t *testing.T, call int, body []byte) {
 		fake := kerneltest.NewFake()
 		log := slog.New(slog.DiscardHandler)
-		n := node.New(node.Parts{Wires: fake.Wires(), Gate: fake.Gate(), Roads: fake.Roads(), Fast: fake.Fast(), Announcer: mute{}, Log: log, Now: time.Now})
+		n := node.New(node.Parts{Wires: fake.Wires(), Gate: fake.Gate(), Roads: fake.Roads(), Fast: fake.Fast(), Isolation: node.Isolation{Wall: fake.Wall()}, Announcer: mute{}, Log: log, Now: time.Now})
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		go n.Run(ctx) //nolint:errcheck // always nil

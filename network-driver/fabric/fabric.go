@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -91,4 +92,5 @@ func WithBFD(m topology.Membership, routers []Router) []netip.Addr {
 type Announcement struct {
 	Address netip.Addr
 	Pool    netip.Prefix // routers are told it in the address's stead; invalid: they are told the address
+	Mark    isolation.Number
 }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 )
 
 // Community is a mark of two halves (RFC 1997), or of three parts for a large one (RFC 8092).
@@ -87,4 +89,26 @@ func MTUOf(asn uint32, marks []Community) int {
 		}
 	}
 	return 0
+}
+
+// owned is the second part of the large community ASN:2:NUMBER: whose the address is, as isolation numbers projects.
+const owned = 2
+
+// Owned is the mark of an address of that class.
+func Owned(asn uint32, n isolation.Number) Community {
+	return Community{A: asn, B: owned, C: uint32(n), Large: true}
+}
+
+// OwnerOf is the class that a marked address is of; with none, or with several, it is nobody's.
+func OwnerOf(asn uint32, marks []Community) isolation.Number {
+	found := isolation.None
+	for _, c := range marks {
+		if c.Large && c.A == asn && c.B == owned {
+			if found != isolation.None && found != isolation.Number(c.C) {
+				return isolation.None
+			}
+			found = isolation.Number(c.C)
+		}
+	}
+	return found
 }

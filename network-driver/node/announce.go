@@ -79,7 +79,7 @@ func (n *Node) seen(present []topology.Present) {
 // announce tells the fabric of all addresses that containers here have, but of those that a node or a router has by now:
 // the route to the container would cut it off, everywhere.
 func (n *Node) announce() {
-	guard := n.guard()
+	guard, policy := n.guard(), n.book().Policy
 	var problems []error
 	told := map[netip.Addr]bool{}
 	var own []fabric.Announcement
@@ -94,7 +94,7 @@ func (n *Node) announce() {
 			continue
 		}
 		w := n.state.Networks[e.Network]
-		a := fabric.Announcement{Address: e.Address}
+		a := fabric.Announcement{Address: e.Address, Mark: policy.Trusted(w.Options.Class())}
 		if w.Options.Aggregate {
 			a.Pool = w.Pool.Masked()
 		}
@@ -102,6 +102,7 @@ func (n *Node) announce() {
 		if six, err := n.announceSix(e, w, guard); err != nil {
 			problems = append(problems, err)
 		} else if six.Address.IsValid() {
+			six.Mark = a.Mark
 			own = append(own, six)
 		}
 	}

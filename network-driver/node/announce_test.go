@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rolling-swarm/rolling/network-driver/fabric"
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -80,7 +81,7 @@ func TestAnAggregatedNetworkIsAnnouncedWithItsPoolAndABorderForwardsAll(t *testi
 		}
 		h.Border(ctx, []netip.Prefix{w.Pool, netip.MustParsePrefix("10.211.0.0/16")})
 		time.Sleep(50 * time.Millisecond)
-		if got, want := h.fabric.all(), (fabric.Announcement{Address: e1.Address, Pool: w.Pool}); len(got) != 1 || got[0] != want {
+		if got, want := h.fabric.all(), (fabric.Announcement{Address: e1.Address, Pool: w.Pool, Mark: isolation.Anyone}); len(got) != 1 || got[0] != want {
 			t.Errorf("it announces %v, want %v", got, want)
 		}
 		if got, want := h.kernel.Accepts(), "[10.210.3.0/24 10.211.0.0/16]"; got != want {

@@ -129,7 +129,10 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 		}
 		n.counts.Joins++
 		n.expect(e.ID)
-		n.fast() // before the container sends: it checks sources, too
+		// Before the container sends: sources are checked, projects kept apart.
+		if err := n.carry(); err != nil && n.state.Networks[network].Options.Closed() {
+			return none, n.undo(e, fmt.Errorf("endpoint %s: %w", e.ID.Short(), err))
+		}
 		n.sixCheck()
 		n.announce()
 		return l, nil

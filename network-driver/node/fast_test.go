@@ -3,11 +3,13 @@ package node_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/kernel/kerneltest"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
@@ -29,6 +31,7 @@ func TestTheFastPathFollowsTheNode(t *testing.T) {
 		if err := h.kernel.Roads().Add(kerneltest.Road("10.210.3.77", "10.98.0.9")); err != nil { // from an earlier life
 			t.Fatal(err)
 		}
+		h.kernel.Remember(netip.MustParseAddr("10.210.3.77"), isolation.Anyone)
 		h.live(&faults{})
 		defer func() { h.stop() }()
 		ctx := context.Background()
@@ -48,7 +51,7 @@ func TestTheFastPathFollowsTheNode(t *testing.T) {
 			}
 		}
 		see("as soon as it has joined, also of routes that an earlier run left", far77, here)
-		h.Learn(ctx, []topology.Route{kerneltest.Road("10.210.3.9", "10.98.0.22")})
+		h.Learn(ctx, []topology.Route{kerneltest.Told("10.210.3.9", "10.98.0.22")})
 		see("as soon as a route is learnt", far77, far9, here)
 		h.Settle(ctx)
 		see("once the fabric is known", far9, here)
@@ -56,7 +59,7 @@ func TestTheFastPathFollowsTheNode(t *testing.T) {
 		h.kernel.Rules(1)
 		time.Sleep(10 * time.Second)
 		see("while rules of others must see all", "rla1000000000 10.210.3.7 group 0 from [10.210.3.7]")
-		h.Learn(ctx, []topology.Route{kerneltest.Road("10.210.3.10", "10.98.0.22")})
+		h.Learn(ctx, []topology.Route{kerneltest.Told("10.210.3.10", "10.98.0.22")})
 		see("and of a route learnt meanwhile", "rla1000000000 10.210.3.7 group 0 from [10.210.3.7]")
 		if r, err := h.Report(ctx); err != nil || !strings.Contains(r.FastPath.Idle, "1 rules of others") {
 			t.Errorf("it says %+v, %v", r.FastPath, err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rolling-swarm/rolling/network-driver/fabric"
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -82,6 +83,7 @@ type Parts struct {
 	Six       Six // nil: IPv6 is left alone
 	Announcer Announcer
 	Balancer  Balancer // nil: no virtual address is served
+	Isolation Isolation
 	Routers   []topology.Router
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -129,6 +131,7 @@ type Node struct {
 	steps      []func()                          // of the first reconcile that are still to be done
 	borders    []netip.Prefix                    // pools that this node announces as a whole, and so forwards
 	serving    serving
+	apart      apart
 }
 
 // call is a step that somebody waits for.
@@ -142,7 +145,7 @@ func New(p Parts) *Node {
 	return &Node{
 		parts: p, calls: make(chan call), learn: make(chan []topology.Route, backlog),
 		settle: make(chan struct{}, 1), members: make(chan topology.Membership, 1),
-		border: make(chan []netip.Prefix, 1), serve: make(chan serving, 1), waiting: map[topology.EndpointID]time.Time{},
+		border: make(chan []netip.Prefix, 1), apart: apart{marks: topology.Marks{}}, serve: make(chan serving, 1), waiting: map[topology.EndpointID]time.Time{},
 		state: topology.NewState(), learnt: topology.Learnt{}, gone: newMemory(), problems: map[string]string{},
 		refused: errors.New("the plugin is still reading its state: try again"),
 	}
@@ -273,7 +276,12 @@ func (n *Node) Begin(ctx context.Context, b Beginning) (restarting bool, err err
 		if err != nil {
 			return false, fmt.Errorf("read the kernel's routes: %w", err)
 		}
+		recalled, err := n.parts.Isolation.Wall.Recall()
+		if err != nil {
+			return false, fmt.Errorf("read whose addresses other nodes' containers have: %w", err)
+		}
 		n.store, n.state, n.membership = b.Store, b.State, b.Membership
+		n.apart.recalled = recalled
 		if adopted := topology.Adopt(present); b.Fresh && len(adopted.Endpoints) > 0 {
 			if err := n.adopt(adopted); err != nil {
 				return false, err
@@ -292,14 +300,29 @@ func (n *Node) Begin(ctx context.Context, b Beginning) (restarting bool, err err
 
 func (n *Node) adopt(s topology.State) error {
 	var c topology.Change
+	for _, e := range s.Endpoints {
+		c.PutEndpoints = append(c.PutEndpoints, e)
+		w := s.Networks[e.Network]
+		w.Options = n.owner(n.apart.recalled[e.Address])
+		s.Networks[e.Network] = w
+	}
 	for _, w := range s.Networks {
 		c.PutNetworks = append(c.PutNetworks, w)
 	}
-	for _, e := range s.Endpoints {
-		c.PutEndpoints = append(c.PutEndpoints, e)
-	}
 	n.parts.Log.Warn("the state file was lost; containers' links were found in the kernel and taken over", "endpoints", len(s.Endpoints))
 	return n.commit(c)
+}
+
+// owner is whose a network is whose file was lost, until the engine says it again. Where only a number is known, the
+// name is made of it: the network stays closed to all others.
+func (n *Node) owner(mark isolation.Number) topology.Options {
+	if mark == isolation.None || mark == isolation.Anyone {
+		return topology.Options{}
+	}
+	if c, known := isolation.NewPolicy(n.apart.document, nil).ClassOf(mark); known {
+		return topology.Options{Project: c.Project, Open: c.Open}
+	}
+	return topology.Options{Project: fmt.Sprintf("number-%x", uint32(mark))}
 }
 
 // commit writes a change, then makes it true in memory. A change that the disk refused never was.

@@ -128,7 +128,8 @@ func (h *host) live(f *faults) {
 	h.file = file
 	h.Node = node.New(node.Parts{
 		Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Fast: h.kernel.Fast(), Announcer: h.fabric, Balancer: &h.places,
-		Routers: h.routers, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Isolation: node.Isolation{Wall: h.kernel.Wall(), Outside: true},
+		Routers:   h.routers, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	ended := make(chan struct{})
 	go func() {
@@ -376,7 +377,7 @@ func TestABusyNodeAnswersInTimeAndNeverBeginsWhatNobodyWaitsFor(t *testing.T) {
 
 func TestNothingIsServedBeforeTheStateIsKnown(t *testing.T) {
 	h := newHost(t)
-	n := node.New(node.Parts{Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Fast: h.kernel.Fast(), Announcer: h.fabric, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	n := node.New(node.Parts{Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Fast: h.kernel.Fast(), Isolation: node.Isolation{Wall: h.kernel.Wall()}, Announcer: h.fabric, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go n.Run(ctx) //nolint:errcheck // always nil

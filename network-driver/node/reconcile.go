@@ -37,21 +37,17 @@ func (n *Node) reconcile() {
 }
 
 // whole are the steps of a reconcile after the look at the uplink.
-func (n *Node) whole() []func() { return []func(){n.links, n.gate, n.roads, n.fast, n.announce} }
+func (n *Node) whole() []func() {
+	return []func(){n.links, n.gate, n.roads, n.parts.Isolation.Wall.Doubt, n.fast, n.announce}
+}
 
 func (n *Node) links() {
 	guard := n.guard()
 	n.note("links", n.parts.Wires.Set(slices.DeleteFunc(n.state.Links(), func(l topology.Link) bool { return guard.Holds(l.Address) != nil })))
 }
 
-// fast tells the fast path the whole of what it should know.
-func (n *Node) fast() {
-	f := topology.FastOf(n.state, n.far(), n.guard(), n.uplink)
-	if n.yield(); n.idle != "" {
-		f = f.Idle()
-	}
-	n.note("fast path", n.parts.Fast.Set(f))
-	n.sources(f.Legs)
+// sizes says which containers send what the uplink does not take.
+func (n *Node) sizes() {
 	var err error
 	if large := n.state.StrangeMTU(n.uplink); len(large) > 0 {
 		err = fmt.Errorf("%d containers send packets larger than the uplink's MTU of %d (%s, …): start them anew, or set %s on their network", len(large), n.uplink.MTU, large[0], contract.MTU)
@@ -71,7 +67,7 @@ func (n *Node) far() topology.Learnt {
 
 // forget lets go of what an earlier run left and nobody told of again.
 func (n *Node) forget() {
-	n.inherited = nil
+	n.inherited, n.apart.recalled = nil, nil
 	if n.refused == nil {
 		n.fast()
 	}
@@ -158,6 +154,7 @@ func (n *Node) roads() {
 // take follows the speaker's changes one by one; what fails is repaired by the next reconcile.
 func (n *Node) take(routes []topology.Route) {
 	n.learnt.Take(routes)
+	news := n.apart.marks.Take(routes)
 	for _, r := range routes {
 		delete(n.inherited, r.Prefix)
 	}
@@ -175,22 +172,33 @@ func (n *Node) take(routes []topology.Route) {
 		}
 	}
 	n.note("routes", errors.Join(problems...))
-	n.reach(routes, guard)
-	if n.concerns(routes) {
+	n.apart.pending = append(n.apart.pending, routes...)
+	if n.apart.news = append(n.apart.news, news...); len(n.learn) > 0 {
+		return // the next batch is here: one look at all is enough
+	}
+	if len(n.apart.news) > 0 {
+		n.reopen(n.apart.news)
+	}
+	n.reach(n.apart.pending, guard)
+	if n.concerns(n.apart.pending) {
 		n.place()
 	}
+	n.apart.news, n.apart.pending = nil, nil
 }
 
 // reach tells the fast path single changes. On a node without containers it knows nothing at all.
 func (n *Node) reach(routes []topology.Route, guard topology.Guard) {
-	far := map[netip.Addr]topology.Group{}
+	far, b := map[netip.Addr]topology.Group{}, n.book()
 	for _, r := range routes {
 		if r.Prefix.IsSingleIP() && r.Prefix.Addr().Is4() { // IPv6 goes the ordinary way
-			far[r.Prefix.Addr()] = topology.FarGroup(r, guard)
+			far[r.Prefix.Addr()] = topology.FarGroup(r, guard, b)
 		}
 	}
-	if len(n.state.Addresses()) > 0 && n.idle == "" {
+	if len(n.state.Addresses()) > 0 && n.idle == "" && n.problems["isolation"] == "" {
 		n.note("fast path", n.parts.Fast.Learn(far))
+		for a, g := range far {
+			n.apart.carried.Carry(a, g)
+		}
 	}
 }
 
@@ -210,7 +218,7 @@ func (n *Node) note(step string, err error) {
 // restore puts back a learnt route to an address that this node no longer has.
 func (n *Node) restore(r topology.Route) {
 	if via, ok := n.learnt[r.Prefix]; ok {
-		if t := (topology.Route{Prefix: r.Prefix, Via: via}); n.guard().Installs(t) {
+		if t := (topology.Route{Prefix: r.Prefix, Via: via, Mark: n.apart.marks[r.Prefix.Addr()]}); n.guard().Installs(t) {
 			n.note("routes", n.parts.Roads.Add(t))
 			n.reach([]topology.Route{t}, n.guard())
 		}

@@ -5,16 +5,18 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 )
 
 // Group is a set of addresses that may all talk to each other, on every port. The fast path knows no other reason to
-// carry a packet than "same group" or "a pair of groups that is listed": isolation gives each project a group of its own
-// and lists the pairs that labels open wholly; whatever is opened for one port only is not listed, and goes the ordinary
-// way, where the firewall judges it. Zero is no group: such an address is never carried.
+// carry a packet than "same group" or "a pair of groups that is listed": each project is a group of its own, and the
+// pairs are those of which each may send everything to the other; whatever is opened one way, or for one port only, is
+// not listed, and goes the ordinary way, where the firewall judges it. Zero is no group: such an address is never carried.
 type Group uint32
 
-// Everyone is the one group there is while nothing is isolated.
-const Everyone Group = 1
+// Everyone is the group of networks of no project.
+const Everyone = Group(isolation.Anyone)
 
 // Pair lets one group talk to another; answers need the pair the other way round.
 type Pair struct{ From, To Group }
@@ -41,17 +43,20 @@ type Fast struct {
 }
 
 // FastOf is what the fast path should know of this state. On a node without containers that is nothing at all, so that
-// nothing is left on the host.
-func FastOf(s State, l Learnt, g Guard, u Uplink) Fast {
-	f := Fast{Legs: s.legs(g), MTU: u.MTU}
+// nothing is left on the host. The book says who may talk to whom.
+func FastOf(s State, l Learnt, g Guard, u Uplink, b isolation.Book) Fast {
+	f := Fast{Legs: s.legs(g, b), MTU: u.MTU}
 	if len(f.Legs) == 0 {
 		return Fast{}
 	}
 	f.Uplinks, f.Far = u.Names, map[netip.Addr]Group{}
 	for p, via := range l {
-		if group := FarGroup(Route{p, via}, g); group != 0 {
+		if group := FarGroup(Route{Prefix: p, Via: via, Mark: b.Far[p.Addr()]}, g, b); group != 0 {
 			f.Far[p.Addr()] = group
 		}
+	}
+	for _, p := range b.Pairs() {
+		f.Pairs = append(f.Pairs, Pair{Group(p[0]), Group(p[1])})
 	}
 	return f
 }
@@ -66,14 +71,81 @@ func (f Fast) Idle() Fast {
 }
 
 // FarGroup is the group of another node's container, or zero if the route is not one to take.
-func FarGroup(r Route, g Guard) Group {
+func FarGroup(r Route, g Guard, b isolation.Book) Group {
 	if !r.Via.Is4() || !g.Installs(r) { // IPv6 goes the ordinary way
 		return 0
 	}
-	return Everyone
+	return Group(b.GroupOfMark(r.Mark))
 }
 
-func (s State) legs(g Guard) []Leg {
+// Within is what of it another one holds as well: it carries nothing that the other does not.
+func (f Fast) Within(o Fast) Fast {
+	group := map[netip.Addr]Group{}
+	for _, l := range o.Legs {
+		group[l.Address] = l.Group
+	}
+	f.Legs, f.Far, f.Pairs = slices.Clone(f.Legs), maps.Clone(f.Far), slices.Clone(f.Pairs)
+	for i, l := range f.Legs {
+		if group[l.Address] != l.Group {
+			f.Legs[i].Group = 0
+		}
+	}
+	maps.DeleteFunc(f.Far, func(a netip.Addr, g Group) bool { return o.Far[a] != g })
+	f.Pairs = slices.DeleteFunc(f.Pairs, func(p Pair) bool { return !slices.Contains(o.Pairs, p) })
+	return f
+}
+
+// Exceeds says that something is carried of which the other knows nothing.
+func (f Fast) Exceeds(o Fast) bool {
+	less := f.Within(o)
+	for i, l := range f.Legs {
+		if l.Group != less.Legs[i].Group {
+			return true
+		}
+	}
+	return len(less.Far) < len(f.Far) || len(less.Pairs) < len(f.Pairs)
+}
+
+// Carry notes a single change; group zero takes an address out.
+func (f *Fast) Carry(a netip.Addr, g Group) {
+	if f.Far == nil {
+		return // a node without containers carries nothing
+	}
+	if f.Far[a] = g; g == 0 {
+		delete(f.Far, a)
+	}
+}
+
+// BookOf is what isolation has to know of this state: whose the containers here are, and by which marks those elsewhere
+// are known.
+func BookOf(s State, far Marks, p isolation.Policy, outside bool) isolation.Book {
+	b := isolation.Book{Here: map[netip.Addr]isolation.Class{}, Far: far, Pools: s.Pools(), Policy: p, Outside: outside}
+	for _, w := range s.Networks {
+		if w.Options.IPv6.IsValid() {
+			b.Pools = append(b.Pools, w.Options.IPv6)
+		}
+	}
+	for _, e := range s.Endpoints {
+		if w, known := s.Networks[e.Network]; known && e.Phase == Joined {
+			b.Here[e.Address] = w.Options.Class()
+			if e.Address6.IsValid() {
+				b.Here[e.Address6] = w.Options.Class()
+			}
+		}
+	}
+	return b
+}
+
+// Classes are those of the networks here.
+func (s State) Classes() []isolation.Class {
+	var all []isolation.Class
+	for _, w := range s.Networks {
+		all = append(all, w.Options.Class())
+	}
+	return all
+}
+
+func (s State) legs(g Guard, b isolation.Book) []Leg {
 	sources := s.sources()
 	var all []Leg
 	for _, l := range s.Links() {
@@ -84,7 +156,7 @@ func (s State) legs(g Guard) []Leg {
 		if box := BoxOf(s.Endpoints[l.Endpoint].Sandbox); box != "" {
 			own = sources[box]
 		}
-		all = append(all, Leg{Name: l.Name, Address: l.Address, MAC: l.MAC, MTU: l.MTU, Group: Everyone, Sources: own})
+		all = append(all, Leg{Name: l.Name, Address: l.Address, MAC: l.MAC, MTU: l.MTU, Group: Group(b.Group(l.Address)), Sources: own})
 	}
 	return all
 }

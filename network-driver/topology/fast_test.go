@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolling-swarm/rolling/internal/permits"
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -65,7 +67,11 @@ func TestTheFastPathKnowsOnlyWhatIsPermitted(t *testing.T) {
 			for _, e := range c.endpoints {
 				s.Endpoints[e.ID] = e
 			}
-			f := topology.FastOf(s, c.learnt, topology.NewGuard(s, members, nil, up), up)
+			marks := topology.Marks{}
+			for p := range c.learnt {
+				marks[p.Addr()] = isolation.Anyone
+			}
+			f := topology.FastOf(s, c.learnt, topology.NewGuard(s, members, nil, up), up, topology.BookOf(s, marks, isolation.NewPolicy(permits.Document{}, nil), true))
 			if got := fastText(f); got != c.want {
 				t.Errorf("it knows\n%s\nwant\n%s", got, c.want)
 			}
@@ -80,11 +86,13 @@ func TestAChangedRouteIsJudgedAsTheWholeIs(t *testing.T) {
 		route topology.Route
 		want  topology.Group
 	}{
-		{topology.Route{Prefix: prefix("10.210.3.9/32"), Via: addr("10.98.0.22")}, topology.Everyone},
+		{topology.Route{Prefix: prefix("10.210.3.9/32"), Via: addr("10.98.0.22"), Mark: isolation.Anyone}, topology.Everyone},
+		{topology.Route{Prefix: prefix("10.210.3.9/32"), Via: addr("10.98.0.22")}, 0},
+		{topology.Route{Prefix: prefix("10.210.3.9/32"), Via: addr("10.98.0.22"), Mark: 4711}, 0},
 		{topology.Route{Prefix: prefix("10.210.3.9/32")}, 0},
 		{topology.Route{Prefix: prefix("10.98.0.30/32"), Via: addr("10.98.0.22")}, 0},
 	} {
-		if got := topology.FarGroup(c.route, g); got != c.want {
+		if got := topology.FarGroup(c.route, g, topology.BookOf(s, nil, isolation.NewPolicy(permits.Document{}, nil), true)); got != c.want {
 			t.Errorf("%v is of group %d, want %d", c.route, got, c.want)
 		}
 	}

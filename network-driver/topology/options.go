@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/rolling-swarm/rolling/internal/contract"
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 )
 
 // Options are a network's driver_opts, checked.
@@ -20,7 +21,8 @@ type Options struct {
 	MTU         int    `json:"mtu,omitempty"`       // 0: the uplink's
 	Aggregate   bool   `json:"aggregate,omitempty"` // routers are told the pool, not its addresses
 
-	IPv6 netip.Prefix `json:"ipv6,omitzero"` // the /96 that IPv6 addresses are derived in
+	IPv6 netip.Prefix `json:"ipv6,omitzero"`  // the /96 that IPv6 addresses are derived in
+	Open bool         `json:"open,omitempty"` // everybody may connect, also from other projects
 }
 
 const (
@@ -59,7 +61,7 @@ func (o *Options) set(key, value string) (err error) {
 	case contract.Mode:
 		err = oneOf(value, "mode", "routed", "l2")
 	case contract.Isolation:
-		err = oneOf(value, "isolation", "open", "project")
+		o.Open, err = value == "open", among(value, "kind of isolation", "project", "open")
 	case contract.Announce:
 		o.Aggregate, err = value == "aggregate", among(value, "way to announce", "host", "aggregate")
 	case contract.IPv6:
@@ -71,6 +73,14 @@ func (o *Options) set(key, value string) (err error) {
 	}
 	return err
 }
+
+// Class is what isolation tells the network's containers apart by.
+func (o Options) Class() isolation.Class {
+	return isolation.Class{Project: o.Project, Open: o.Open && o.Project != ""}
+}
+
+// Closed says that not everybody may connect.
+func (o Options) Closed() bool { return o.Project != "" && !o.Open }
 
 // oneOf accepts the first word, which is the default and what is served; the others are words of the contract that
 // no program serves yet, and a network that silently got something else would be worse than none.

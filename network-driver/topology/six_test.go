@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -104,7 +105,7 @@ func TestWhichIPv6RoutesAreInstalled(t *testing.T) {
 		if got := g.Installs(r); got != c.want {
 			t.Errorf("%s: %s is installed: %t, want %t", c.name, r, got, c.want)
 		}
-		if group := topology.FarGroup(r, g); r.Prefix.Addr().Is6() && group != 0 {
+		if group := topology.FarGroup(r, g, isolation.Book{}); r.Prefix.Addr().Is6() && group != 0 {
 			t.Errorf("%s: the fast path is told of it", c.name)
 		}
 	}

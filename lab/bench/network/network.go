@@ -92,6 +92,7 @@ func (b *bench) subjects() []subject {
 		{"paths", b.speeds},
 		{"virtual addresses", b.virtual},
 		{"other fast paths", b.otherPaths},
+		{"isolation", b.isolation},
 		{"task starts", b.starts},
 		{"container starts", b.shares},
 		{"routes that come and go", b.changes},

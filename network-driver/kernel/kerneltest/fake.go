@@ -6,9 +6,12 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/rolling-swarm/rolling/internal/permits"
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -22,6 +25,9 @@ type Fake struct {
 	rules int
 	host  []netip.Addr
 	fault func(effect string) error
+	wall  isolation.Wall
+	cuts  int
+	marks map[netip.Addr]isolation.Number
 }
 
 // NewFake has nothing in it.
@@ -54,6 +60,9 @@ func (f *Fake) Roads() FakeRoads { return FakeRoads{f} }
 
 // Fast is the fast path.
 func (f *Fake) Fast() FakeFast { return FakeFast{f} }
+
+// Wall is what keeps projects apart.
+func (f *Fake) Wall() FakeWall { return FakeWall{f} }
 
 // Own gives the node one more address.
 func (f *Fake) Own(a netip.Addr) {
@@ -335,4 +344,61 @@ func (FakeFast) Yields() bool { return true }
 // Report is as the kernel's.
 func (p FakeFast) Report() topology.FastReport {
 	return topology.FastReport{Path: "fake", Wanted: "fake"}
+}
+
+// FakeWall is a firewall between projects, in memory.
+type FakeWall struct{ f *Fake }
+
+// Set is as the kernel's.
+func (w FakeWall) Set(wall, _ isolation.Wall) error {
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	if err := w.f.effect("set wall"); err != nil {
+		return err
+	}
+	w.f.wall, w.f.marks = wall, map[netip.Addr]isolation.Number{}
+	for e := range wall.Sets[isolation.Four.Known()].Entries {
+		if n, err := strconv.ParseUint(e.Note, 16, 32); err == nil {
+			w.f.marks[e.Prefix.Addr()] = isolation.Number(n)
+		}
+	}
+	return nil
+}
+
+// Doubt is as the kernel's.
+func (w FakeWall) Doubt() {}
+
+// Recall is as the kernel's.
+func (w FakeWall) Recall() (map[netip.Addr]isolation.Number, error) {
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	return maps.Clone(w.f.marks), w.f.effect("recall wall")
+}
+
+// Cut counts.
+func (w FakeWall) Cut(func(from, to netip.Addr, protocol permits.Protocol, port uint16) bool) (int, error) {
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	w.f.cuts++
+	return 0, nil
+}
+
+// Denied is none.
+func (w FakeWall) Denied() (uint64, error) { return 0, nil }
+
+// Walled is the wall that stands, and how often connections were cut.
+func (f *Fake) Walled() (isolation.Wall, int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.wall, f.cuts
+}
+
+// Remember puts a mark there as an earlier process left it.
+func (f *Fake) Remember(a netip.Addr, n isolation.Number) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.marks == nil {
+		f.marks = map[netip.Addr]isolation.Number{}
+	}
+	f.marks[a] = n
 }

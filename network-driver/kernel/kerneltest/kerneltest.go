@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/node"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
@@ -34,6 +35,13 @@ func Link(id, address string) topology.Link {
 func Road(address, via string) topology.Route {
 	a := netip.MustParseAddr(address)
 	return topology.Route{Prefix: netip.PrefixFrom(a, a.BitLen()), Via: netip.MustParseAddr(via)}
+}
+
+// Told is a road as the fabric tells it: to a container of no project.
+func Told(address, via string) topology.Route {
+	r := Road(address, via)
+	r.Mark = isolation.Anyone
+	return r
 }
 
 // Conforms checks one kernel; open makes a fresh one.

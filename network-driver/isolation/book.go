@@ -1,0 +1,184 @@
+package isolation
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/rolling-swarm/rolling/internal/permits"
+)
+
+// Book is all that this node knows of who is where.
+type Book struct {
+	Here    map[netip.Addr]Class  // containers of this node
+	Far     map[netip.Addr]Number // those of other nodes, by the mark that came with the route; None: without one
+	Pools   []netip.Prefix        // in which every address is a container's, known or not
+	Policy  Policy
+	Outside bool // the company's other networks may connect to every project
+}
+
+// Kind is what an address is to this node.
+type Kind string
+
+// Kinds of addresses.
+const (
+	Local    Kind = "a container of this node"
+	Remote   Kind = "a container of another node"
+	Stranger Kind = "an address of a pool that nobody vouches for"
+	Company  Kind = "an address outside the pools"
+)
+
+// Party is one end of a connection.
+type Party struct {
+	Address netip.Addr `json:"address"`
+	Kind    Kind       `json:"kind"`
+	Class   Class      `json:"class,omitzero"`
+}
+
+// Who tells what an address is.
+func (b Book) Who(a netip.Addr) Party {
+	if c, here := b.Here[a]; here {
+		if b.Policy.Trusted(c) == None {
+			return Party{a, Stranger, Class{}}
+		}
+		return Party{a, Local, c}
+	}
+	if n, far := b.Far[a]; far {
+		if c, ok := b.Policy.ClassOf(n); ok {
+			return Party{a, Remote, c}
+		}
+		return Party{a, Stranger, Class{}}
+	}
+	for _, p := range b.inside() {
+		if p.Contains(a) {
+			return Party{a, Stranger, Class{}}
+		}
+	}
+	return Party{a, Company, Class{}}
+}
+
+// inside are the pools that this node and the document know.
+func (b Book) inside() []netip.Prefix { return slices.Concat(b.Pools, b.Policy.pools) }
+
+// Verdict is who decided, and why.
+type Verdict struct {
+	Allowed bool   `json:"allowed"`
+	Why     string `json:"why"`
+	From    Party  `json:"from"`
+	To      Party  `json:"to"`
+}
+
+// Judge says whether the one may open a connection to the other's port. Answers to an allowed one always pass.
+func (b Book) Judge(from, to netip.Addr, protocol permits.Protocol, port uint16) Verdict {
+	v := Verdict{From: b.Who(from), To: b.Who(to)}
+	v.Allowed, v.Why = b.judge(v.From, v.To, protocol, port)
+	return v
+}
+
+func (b Book) judge(from, to Party, protocol permits.Protocol, port uint16) (bool, string) {
+	unowned := from.Kind == Company || from.Kind != Stranger && from.Class.Project == ""
+	switch {
+	case to.Kind == Company:
+		return true, "only projects are kept apart: everybody may connect to the company's other networks"
+	case to.Kind == Stranger && unowned && b.Outside:
+		return true, "the node that has the address decides: ROLLING_OUTSIDE=open"
+	case to.Kind == Stranger:
+		return false, "no node that is trusted has told whose the address asked for is"
+	case to.Class.Project == "":
+		return true, "its network belongs to no project: everybody may connect"
+	case to.Class.Open:
+		return true, "its network says rolling.isolation: open"
+	case unowned && b.Outside:
+		return true, "the company's other networks may connect to every project: ROLLING_OUTSIDE=open"
+	case unowned:
+		return b.permitted(permits.Outside, to.Class.Project, protocol, port)
+	case from.Kind == Stranger:
+		return false, "no node that is trusted has told whose the asking address is"
+	case from.Class.Project == to.Class.Project:
+		return true, "both belong to project " + to.Class.Project
+	}
+	return b.permitted(from.Class.Project, to.Class.Project, protocol, port)
+}
+
+func (b Book) permitted(from, to string, protocol permits.Protocol, port uint16) (bool, string) {
+	open := b.Policy.doors[pair{from, to}]
+	for _, d := range slices.SortedFunc(maps.Keys(open), compareDoors) {
+		if d.passes(protocol, port) {
+			return true, fmt.Sprintf("service %s says rolling.allow-from: %s", open[d], d.text(from))
+		}
+	}
+	if len(open) > 0 {
+		return false, fmt.Sprintf("project %s lets %s in, but not by this port", to, from)
+	}
+	return false, fmt.Sprintf("no service of project %s has %s in its label rolling.allow-from", to, from)
+}
+
+func compareDoors(a, b door) int {
+	if a.port != b.port {
+		return int(a.port) - int(b.port)
+	}
+	return len(a.protocol) - len(b.protocol)
+}
+
+func (d door) text(from string) string {
+	switch {
+	case d.port == 0:
+		return from
+	case d.protocol == "":
+		return fmt.Sprintf("%s:%d", from, d.port)
+	}
+	return fmt.Sprintf("%s:%d/%s", from, d.port, d.protocol)
+}
+
+// Isolates says that some container here is not open to everybody. Without one nothing need be kept apart here.
+func (b Book) Isolates() bool {
+	for _, c := range b.Here {
+		if !c.everybody() {
+			return true
+		}
+	}
+	return false
+}
+
+// Group is the fast path's group of an address: None is never carried.
+func (b Book) Group(a netip.Addr) Number {
+	if p := b.Who(a); p.Kind == Local || p.Kind == Remote {
+		return b.Policy.Trusted(p.Class)
+	}
+	return None
+}
+
+// GroupOfMark is Group for an address of which only the mark is known.
+func (b Book) GroupOfMark(n Number) Number {
+	if _, ok := b.Policy.ClassOf(n); ok {
+		return n
+	}
+	return None
+}
+
+// Pairs are the different groups of which each may send everything to the other: one that may only ask and be answered
+// goes the ordinary way, where connections are known. Sorted.
+func (b Book) Pairs() [][2]Number {
+	here, all := map[Class]bool{}, map[Class]bool{}
+	for _, c := range b.Here {
+		if b.Policy.Trusted(c) != None {
+			here[c], all[c] = true, true
+		}
+	}
+	for _, n := range b.Far {
+		if c, ok := b.Policy.ClassOf(n); ok {
+			all[c] = true
+		}
+	}
+	var pairs [][2]Number
+	for c := range here {
+		for o := range all {
+			if c != o && b.Policy.reaches(c, o, b.Outside) && b.Policy.reaches(o, c, b.Outside) {
+				pairs = append(pairs, [2]Number{c.Number(), o.Number()}, [2]Number{o.Number(), c.Number()})
+			}
+		}
+	}
+	slices.SortFunc(pairs, func(a, b [2]Number) int { return slices.Compare(a[:], b[:]) })
+	return slices.Compact(pairs)
+}
