@@ -25,11 +25,13 @@ import (
 	"github.com/rolling-swarm/rolling/agent/line"
 	engines "github.com/rolling-swarm/rolling/agent/line/docker"
 	"github.com/rolling-swarm/rolling/agent/line/fabric"
+	"github.com/rolling-swarm/rolling/agent/line/host"
 	"github.com/rolling-swarm/rolling/agent/line/ledger"
 	"github.com/rolling-swarm/rolling/agent/line/meter"
 	"github.com/rolling-swarm/rolling/agent/loader"
 	"github.com/rolling-swarm/rolling/agent/status"
 	"github.com/rolling-swarm/rolling/agent/upkeep"
+	"github.com/rolling-swarm/rolling/internal/wire"
 )
 
 const version = "0.1.0-dev"
@@ -152,8 +154,18 @@ func openLine(c Config, plugins *upkeep.Upkeep, log *slog.Logger) (*line.Line, e
 	return line.New(c.Line, secret, line.Parts{
 		Engine: engine, Fabric: fabric.New(filepath.Join(c.State, "net", "net.sock")), Meter: meter.New(filepath.Join(c.State, "metrics", "metrics.sock")),
 		Ledger: ledger.New(filepath.Join(c.State, "ipam", "ipam.sock"), filepath.Join(c.State, "net", "net.sock")),
+		Host:   host.New("/proc/sys").Look, Plugins: func() []wire.Plugin { return told(plugins.State()) },
 		Health: func() []string { return plugins.State().Problems() }, Version: version, Log: log,
 	})
+}
+
+// told are the plugins as the manager is told of them.
+func told(s upkeep.State) []wire.Plugin {
+	all := []wire.Plugin{}
+	for _, p := range s.Plugins {
+		all = append(all, wire.Plugin{Alias: p.Alias, Build: p.Want, Ready: p.Ready, Problem: p.Problem})
+	}
+	return all
 }
 
 // shown is /debug/state.
