@@ -41,6 +41,7 @@ var cores = map[string][]string{
 	"manager/spec":            {"github.com/compose-spec/compose-go/v2/types"},
 	"manager/plan":            nil,
 	"manager/rollout":         nil,
+	"manager/doctor":          nil,
 	"manager/access":          nil,
 }
 
