@@ -55,7 +55,7 @@ var edges = map[string]bool{
 	"logdriver/pipe": true, "logdriver/spool": true, "logdriver/kafka": true,
 	"exporter/cgroup": true, "exporter/engine": true, "exporter/graphite": true, "exporter/prometheus": true, "exporter/state": true,
 	"agent/loader": true, "agent/swarm": true, "agent/zookeeper": true, "agent/nginx": true, "agent/policy": true,
-	"agent/drain/docker": true, "agent/drain/record": true, "agent/line/docker": true, "agent/line/fabric": true, "agent/line/host": true, "agent/line/ledger": true, "agent/line/meter": true, "manager/line/secrets": true,
+	"agent/drain/docker": true, "agent/drain/record": true, "agent/line/docker": true, "agent/line/fabric": true, "agent/line/host": true, "agent/health/docker": true, "agent/line/ledger": true, "agent/line/meter": true, "manager/line/secrets": true,
 	"manager/cluster": true, "manager/store": true, "manager/registry": true, "manager/probe": true,
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/rolling-swarm/rolling/internal/wire"
@@ -23,7 +24,7 @@ func (r *Reader) Driver(ctx context.Context) (wire.Driver, error) {
 	}
 	for _, e := range p.Endpoints {
 		if e.Phase == joined && e.Address.IsValid() {
-			d.Endpoints = append(d.Endpoints, wire.Endpoint{Address: e.Address, MTU: e.MTU, Since: e.Since, Awaited: e.Awaited})
+			d.Endpoints = append(d.Endpoints, wire.Endpoint{Address: e.Address, MTU: e.MTU, Since: e.Since, Awaited: slices.Contains(p.Awaited, e.ID)})
 		}
 	}
 	d.Firewall = &wire.Firewall{}

@@ -96,14 +96,15 @@ type page struct {
 			Environment string `json:"environment"`
 		} `json:"options"`
 	} `json:"networks"`
+	Awaited   []string `json:"awaited"`
 	Endpoints []struct {
+		ID      string     `json:"id"`
 		Network string     `json:"network"`
 		Address netip.Addr `json:"address"`
 		Six     netip.Addr `json:"address6"`
 		Phase   string     `json:"phase"`
 		MTU     int        `json:"mtu"`
 		Since   time.Time  `json:"joinedAt"`
-		Awaited bool       `json:"awaited"`
 	} `json:"endpoints"`
 	Routes map[string]netip.Addr `json:"routes"` // next hop by prefix
 }
@@ -138,7 +139,7 @@ const joined = "joined"
 func (p page) routes() []wire.Route {
 	all := []wire.Route{}
 	for _, e := range p.Endpoints {
-		if e.Phase != joined || e.Awaited || !e.Address.IsValid() {
+		if e.Phase != joined || slices.Contains(p.Awaited, e.ID) || !e.Address.IsValid() {
 			continue
 		}
 		for _, a := range []netip.Addr{e.Address, e.Six} {
