@@ -149,7 +149,7 @@ func newDoor(loop *engine.Engine, nodes *agents, log *slog.Logger, checks ...api
 	}
 	if nodes != nil {
 		parts.Routes = nodes
-		figures.MustRegister(line.Metrics(nodes.board))
+		figures.MustRegister(line.Metrics(nodes.board), engine.Metrics(loop))
 	}
 	door, err := api.New(parts)
 	if err != nil {

@@ -59,6 +59,9 @@ func (k *Kernel) links(h *wire.Host) (map[int]string, error) {
 	if err != nil {
 		return names, fmt.Errorf("list links: %w", err)
 	}
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
 	addresses, err := netlink.AddrList(nil, unix.AF_INET)
 	if err != nil {
 		return names, fmt.Errorf("list addresses: %w", err)
@@ -75,7 +78,6 @@ func (k *Kernel) links(h *wire.Host) (map[int]string, error) {
 	}
 	for _, l := range links {
 		a := l.Attrs()
-		names[a.Index] = a.Name
 		if l.Type() == "veth" && (strings.HasPrefix(a.Name, ofContainers) || strings.HasPrefix(a.Name, "veth")) {
 			continue // the other end is a container's
 		}
