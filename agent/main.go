@@ -23,7 +23,7 @@ import (
 	drains "github.com/rolling-swarm/rolling/agent/drain/docker"
 	"github.com/rolling-swarm/rolling/agent/drain/record"
 	"github.com/rolling-swarm/rolling/agent/health"
-	containers "github.com/rolling-swarm/rolling/agent/health/docker"
+	wells "github.com/rolling-swarm/rolling/agent/health/docker"
 	"github.com/rolling-swarm/rolling/agent/line"
 	engines "github.com/rolling-swarm/rolling/agent/line/docker"
 	"github.com/rolling-swarm/rolling/agent/line/fabric"
@@ -120,7 +120,7 @@ func run(ctx context.Context, c Config, plugins *upkeep.Upkeep, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	well, err := containers.New(c.Engine)
+	well, err := wells.New(c.Engine)
 	if err != nil {
 		return err
 	}
