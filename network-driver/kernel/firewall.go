@@ -10,9 +10,6 @@ import (
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
-// forwardChain is where every forwarded packet begins.
-const forwardChain = "FORWARD"
-
 // Watch looks at the firewall for people, beside the Gate that keeps it. It changes nothing.
 type Watch struct {
 	mu   sync.Mutex // guards gate
