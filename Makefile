@@ -77,6 +77,15 @@ test-long: need-go need-root ## the slow rounds that every test run need not pay
 	go test ./ipam-driver/pool -run SimulationOf -sim.steps=5000000 -timeout 60m
 	go test -tags lab,long -p 1 -timeout 60m -run '$(RUN)' $(LONG_TESTS)
 
+# MATRIX narrows the engines: make test-matrix MATRIX=trixie; mixed is a Swarm whose nodes have different ones.
+MATRIX ?= bookworm trixie forky mixed
+MATRIX_TESTS := Ground|BadNetworks|FullPool|JoinsLater|Address
+.PHONY: test-matrix
+test-matrix: need-go need-root ## networks and addresses on engines 20.10, 26.1, 28.5 and on a mixed Swarm
+	lab/lab need $(TEST_PACKAGES)
+	@for suite in $(MATRIX); do echo "== engine $$suite"; \
+	  LAB_SUITE=$$suite go test -tags lab -count=1 -p 1 -timeout 40m -run '$(if $(filter .,$(RUN)),$(MATRIX_TESTS),$(RUN))' ./lab/e2e/...; done
+
 .PHONY: fuzz bench lint clean
 FUZZTIME ?= 30s
 fuzz: need-go ## every parser, FUZZTIME (30s) each

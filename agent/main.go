@@ -23,14 +23,18 @@ import (
 	drains "github.com/rolling-swarm/rolling/agent/drain/docker"
 	"github.com/rolling-swarm/rolling/agent/drain/record"
 	"github.com/rolling-swarm/rolling/agent/isolation"
+	"github.com/rolling-swarm/rolling/agent/health"
+	wells "github.com/rolling-swarm/rolling/agent/health/docker"
 	"github.com/rolling-swarm/rolling/agent/line"
 	engines "github.com/rolling-swarm/rolling/agent/line/docker"
 	"github.com/rolling-swarm/rolling/agent/line/fabric"
+	"github.com/rolling-swarm/rolling/agent/line/host"
 	"github.com/rolling-swarm/rolling/agent/line/ledger"
 	"github.com/rolling-swarm/rolling/agent/line/meter"
 	"github.com/rolling-swarm/rolling/agent/loader"
 	"github.com/rolling-swarm/rolling/agent/status"
 	"github.com/rolling-swarm/rolling/agent/upkeep"
+	"github.com/rolling-swarm/rolling/internal/wire"
 )
 
 const version = "0.1.0-dev"
@@ -121,6 +125,12 @@ func run(ctx context.Context, c Config, plugins *upkeep.Upkeep, log *slog.Logger
 	if err != nil {
 		return err
 	}
+	well, err := wells.New(c.Engine)
+	if err != nil {
+		return err
+	}
+	defer well.Close() //nolint:errcheck // the process ends
+	wellness := health.New(well, c.fabric(), log)
 	pages := status.Pages{
 		Problems: func() []string { return plugins.State().Problems() },
 		State: func() any {
@@ -134,6 +144,7 @@ func run(ctx context.Context, c Config, plugins *upkeep.Upkeep, log *slog.Logger
 	group.Go(func() error { return members.Run(ctx) })
 	group.Go(func() error { return drained.Run(ctx) })
 	group.Go(func() error { return apart.Run(ctx) })
+	group.Go(func() error { return wellness.Run(ctx) })
 	group.Go(func() error { return status.Serve(ctx, c.Socket(), pages.Handler()) })
 	if c.Line.On() {
 		group.Go(func() error { return toManager.Run(ctx) })
@@ -158,10 +169,23 @@ func openLine(c Config, plugins *upkeep.Upkeep, log *slog.Logger) (*line.Line, e
 		return nil, err
 	}
 	return line.New(c.Line, secret, line.Parts{
-		Engine: engine, Fabric: fabric.New(filepath.Join(c.State, "net", "net.sock")), Meter: meter.New(filepath.Join(c.State, "metrics", "metrics.sock")),
+		Engine: engine, Fabric: c.fabric(), Meter: meter.New(filepath.Join(c.State, "metrics", "metrics.sock")),
 		Ledger: ledger.New(filepath.Join(c.State, "ipam", "ipam.sock"), filepath.Join(c.State, "net", "net.sock")),
+		Host:   host.New("/proc/sys").Look, Plugins: func() []wire.Plugin { return told(plugins.State()) },
 		Health: func() []string { return plugins.State().Problems() }, Version: version, Log: log,
 	})
+}
+
+// fabric is the node's network plugin.
+func (c Config) fabric() *fabric.Reader { return fabric.New(filepath.Join(c.State, "net", "net.sock")) }
+
+// told are the plugins as the manager is told of them.
+func told(s upkeep.State) []wire.Plugin {
+	all := []wire.Plugin{}
+	for _, p := range s.Plugins {
+		all = append(all, wire.Plugin{Alias: p.Alias, Build: p.Want, Ready: p.Ready, Problem: p.Problem})
+	}
+	return all
 }
 
 // shown is /debug/state.

@@ -12,6 +12,8 @@ import (
 type Config struct {
 	// Name is the lab that a command means when it names none.
 	Name string `env:"LAB_NAME" envDefault:"lab"`
+	// Engine is that of a new lab for which nobody says another: forky, trixie, bookworm or mixed.
+	Engine string `env:"LAB_SUITE" envDefault:"forky"`
 	// Cache may be kept between runs: root file systems of engines, and locks.
 	Cache string `env:"ROLLING_CACHE" envDefault:"/var/cache/rolling"`
 	// Path and Terminal go with a command that is run on a node or on the router.

@@ -139,7 +139,7 @@ func (l *Lab) Start(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	engine, err := l.machine().Engine(ctx, r.Engine)
+	engine, err := l.machine().Engine(ctx, r.suiteOf(node))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ type Options struct {
 	Name     string // of the lab that the function Up makes; the method Up knows its own
 	Managers int    // 3 unless said
 	Workers  int
-	Engine   string // forky (the default), trixie or bookworm
+	Engine   string // forky, trixie, bookworm or mixed; else LAB_SUITE's, or forky
 	Install  bool   // builds this checkout and puts it on the Swarm
 	Log      func(format string, args ...any)
 }
@@ -46,25 +47,25 @@ func (l *Lab) up(ctx context.Context, o Options, owner *process) error {
 	if err != nil {
 		return fmt.Errorf("lab %s: %w", l.name, err)
 	}
-	engine, err := l.machine().Engine(ctx, r.Engine)
+	engines, err := l.engines(ctx, r)
 	if err != nil {
 		return err
 	}
 	if err := l.writeRecord(r); err != nil {
 		return err
 	}
-	return l.raise(ctx, r, engine, o.Install)
+	return l.raise(ctx, r, engines, o.Install)
 }
 
 // raise does the slow steps side by side: the build while nodes boot, images while plugins are loaded and the
 // Swarm forms.
-func (l *Lab) raise(ctx context.Context, r record, engine string, install bool) error {
+func (l *Lab) raise(ctx context.Context, r record, engines map[string]string, install bool) error {
 	started := time.Now()
 	since := func() float64 { return time.Since(started).Seconds() }
 	ctx, cancel := context.WithCancel(ctx)
 	built, images := background(install, func() error { return l.stage(ctx) }), background(false, nil)
 	defer func() { cancel(); _, _ = built(), images() }() // what is begun ends with us
-	if err := l.bootAll(ctx, r, engine); err != nil {
+	if err := l.bootAll(ctx, r, engines); err != nil {
 		return err
 	}
 	l.logf("%d nodes up, engine %s (%s), after %.1f s", len(r.nodes()), l.version(ctx, r), r.Engine, since())
@@ -118,6 +119,7 @@ func (l *Lab) may(o Options) error {
 func (l *Lab) want(o Options, owner *process) (record, error) {
 	old, err := l.readRecord()
 	if errors.Is(err, errNotUp) {
+		o.Engine = cmp.Or(o.Engine, l.config.Engine)
 		r, err := settle(o, nil)
 		r.Owner = owner
 		return r, err
@@ -128,7 +130,7 @@ func (l *Lab) want(o Options, owner *process) (record, error) {
 	return settle(o, &old)
 }
 
-func (l *Lab) bootAll(ctx context.Context, r record, engine string) error {
+func (l *Lab) bootAll(ctx context.Context, r record, engines map[string]string) error {
 	if err := l.makeLAN(); err != nil {
 		return err
 	}
@@ -139,7 +141,7 @@ func (l *Lab) bootAll(ctx context.Context, r record, engine string) error {
 		if err := l.Join(ctx, node); err != nil {
 			return err
 		}
-		if err := l.boot(ctx, node, engine); err != nil {
+		if err := l.boot(ctx, node, engines[r.suiteOf(node)]); err != nil {
 			return err
 		}
 		return l.waitEngine(ctx, node)

@@ -96,7 +96,7 @@ func (a *agents) Routes(ctx context.Context) ([]api.Route, []string, error) {
 	}
 	var routes []api.Route
 	for _, r := range line.Announcements(pictures) {
-		routes = append(routes, api.Route(r))
+		routes = append(routes, api.Route{Prefix: r.Prefix, NextHop: r.NextHop, Node: r.Node, Project: r.Project, Environment: r.Environment, Since: r.Since, MissingOn: r.MissingOn})
 	}
 	return routes, missing, nil
 }

@@ -126,9 +126,9 @@ func serveOn(ctx context.Context, c Config, log *slog.Logger, listeners []net.Li
 func newLoop(c Config, kept store.Store, swarm *cluster.Swarm, nodes *agents, log *slog.Logger) (*engine.Engine, error) {
 	images := registry.New(nil)
 	images.Plain = c.Plain
-	o := engine.Options{Store: kept, Cluster: swarm, Live: swarm, Settled: swarm, Registry: images, Lines: []engine.Lines{swarm}, Probe: probe.New(nil), Log: log}
+	o := engine.Options{Store: kept, Cluster: swarm, Live: swarm, Membership: swarm, Settled: swarm, Registry: images, Lines: []engine.Lines{swarm}, Probe: probe.New(nil), Log: log}
 	if nodes != nil {
-		o.Agents, o.Ledger, o.Lines = nodes, nodes.board, []engine.Lines{nodes, swarm} // an agent finds what Swarm has forgotten
+		o.Agents, o.Ledger, o.Fabric, o.Lines = nodes, nodes.board, nodes.board, []engine.Lines{nodes, swarm} // an agent finds what Swarm has forgotten
 	}
 	return engine.New(o)
 }
@@ -144,12 +144,12 @@ func newDoor(loop *engine.Engine, nodes *agents, log *slog.Logger, checks ...api
 	figures.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	parts := api.Parts{
 		Projects: loop, Releases: loop, Deployments: loop, Rollouts: loop, Tasks: loop, Events: loop, Swarm: loop,
-		Networks: loop, Pools: loop, Addresses: loop, Reservations: loop, Pages: shown,
+		Networks: loop, Pools: loop, Addresses: loop, Reservations: loop, Nodes: loop, Doctor: loop, Pages: shown,
 		Checks: checks, Figures: figures, Version: version, Log: log,
 	}
 	if nodes != nil {
 		parts.Routes = nodes
-		figures.MustRegister(line.Metrics(nodes.board))
+		figures.MustRegister(line.Metrics(nodes.board), engine.Metrics(loop))
 	}
 	door, err := api.New(parts)
 	if err != nil {

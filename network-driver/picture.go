@@ -183,7 +183,17 @@ func isolationFigures(r node.Report) []driver.Figure {
 	}
 }
 
-// fastFigures: the share of the fast path is (in + out + local) ÷ (in + out + local + stack).
+// fastShare is how much of what it saw the fast path carried since it was loaded: what came in by the ordinary way it has not
+// seen. Before the first packet there is none.
+func fastShare(packets map[string]uint64) (share float64, any bool) {
+	fast := packets[topology.WayOut] + packets[topology.WayIn] + packets[topology.WayLocal]
+	all := fast + packets[topology.WayStack]
+	if all == 0 {
+		return 0, false
+	}
+	return float64(fast) / float64(all), true
+}
+
 func fastFigures(r topology.FastReport) []driver.Figure {
 	all := []driver.Figure{
 		{Name: "rolling_net_fastpath", Help: "1 for the path that was chosen at the start.", Value: 1, Label: "path", Of: r.Path},
@@ -196,6 +206,9 @@ func fastFigures(r topology.FastReport) []driver.Figure {
 			idle = 1
 		}
 		all = append(all, driver.Figure{Name: "rolling_net_fastpath_idle", Help: "1 while the path carries nothing; /debug/state says why.", Value: idle})
+	}
+	if share, any := fastShare(r.Packets); any {
+		all = append(all, driver.Figure{Name: "rolling_net_fastpath_share", Help: "Packets that the fast path carried ÷ those and what containers here sent by the ordinary way, since it was loaded.", Value: share})
 	}
 	for path := range r.Refused {
 		all = append(all, driver.Figure{Name: "rolling_net_fastpath_refused", Help: "1 for a path that was not taken; /debug/state says why.", Value: 1, Label: "path", Of: path})

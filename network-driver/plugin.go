@@ -238,6 +238,8 @@ func serveStatus(ctx context.Context, c Config, n *node.Node, door *driver.Door,
 	driver.Clear(pages, n.Clear, n.Restore)
 	explain(pages, n)
 	driver.Drain(pages, func(drained bool) error { return c.drain(speaker, drained) })
+	driver.Health(pages, n)
+	driver.Firewall(pages, firewall(n, kernel.NewWatch(c.IptablesNFT, c.IptablesLegacy)))
 	l, err := socket.Listen(filepath.Join(c.State, "net.sock"))
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ func (l *Line) door(hello wire.Hello, greeted func()) http.Handler {
 		answer(w, routes, err)
 	})
 	l.addressRoutes(mux)
+	l.networkRoutes(mux)
 	mux.HandleFunc("GET "+wire.PathHealth, func(w http.ResponseWriter, _ *http.Request) {
 		problems := l.parts.Health()
 		write(w, wire.Health{Ready: len(problems) == 0, Problems: problems, Now: time.Now().UTC()})

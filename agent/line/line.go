@@ -53,9 +53,11 @@ type Engine interface {
 	Checks(ctx context.Context, container string) (wire.Checks, error)
 }
 
-// Fabric knows the node's routes.
+// Fabric is the node's network plugin: its routes, how it does, and a drain of the node.
 type Fabric interface {
 	Routes(context.Context) (wire.Routes, error)
+	Driver(context.Context) (wire.Driver, error)
+	Drain(ctx context.Context, on bool) error
 }
 
 // Meter knows the recent measurements of the node's tasks.
@@ -69,7 +71,9 @@ type Parts struct {
 	Fabric  Fabric
 	Meter   Meter
 	Ledger  Ledger
-	Health  func() []string // problems; none if all is well
+	Host    func() wire.Host     // how its kernel stands
+	Plugins func() []wire.Plugin // Rolling's, as the agent keeps them
+	Health  func() []string      // problems; none if all is well
 	Version string
 	Log     *slog.Logger
 }

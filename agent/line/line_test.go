@@ -66,6 +66,8 @@ func (f fake) Managers(context.Context) ([]string, error) {
 }
 func (f fake) Container(context.Context, string) (string, error)      { return "abcdefabcdef", f.err }
 func (f fake) Routes(context.Context) (wire.Routes, error)            { return wire.Routes{}, f.err }
+func (f fake) Driver(context.Context) (wire.Driver, error)            { return wire.Driver{Ready: true}, f.err }
+func (f fake) Drain(context.Context, bool) error                      { return f.err }
 func (f fake) Lines(context.Context, string, int) (wire.Lines, error) { return wire.Lines{}, f.err }
 func (f fake) Checks(context.Context, string) (wire.Checks, error) {
 	return wire.Checks{Failed: 3, Checks: []wire.Check{{ExitCode: 1, Output: "refused"}}}, f.err
@@ -123,11 +125,16 @@ func TestTheDoorAnswersWhatItKnows(t *testing.T) {
 		{"a rest of nobody", "POST", wire.PathFree + "?address=fd00::1", nil, 400, "want address=IP"},
 		{"a rest is not ended by looking", "GET", wire.PathFree + "?address=10.1.0.1", nil, 501, "knows no question"},
 		{"named pools are to be read", "POST", wire.PathSettled, nil, 200, ""},
+		{"network", "GET", wire.PathNetwork, nil, 200, `"driver":{"ready":true`},
+		{"network without the plugin", "GET", wire.PathNetwork, errors.New("no net plugin"), 200, `"silence":"no net plugin"`},
+		{"a drain", "POST", wire.PathDrain + "?on=true", nil, 200, ""},
+		{"a drain that says neither", "POST", wire.PathDrain, nil, 400, "want on=true"},
+		{"a drain without the plugin", "POST", wire.PathDrain + "?on=false", errors.New("no net plugin"), 502, "no net plugin"},
 		{"another method", "POST", wire.PathHealth, nil, 405, ""},
 		{"another path", "GET", "/v1/exec", nil, 501, `knows no question "/v1/exec"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := &Line{parts: Parts{Engine: fake{c.err}, Fabric: fake{c.err}, Meter: fake{c.err}, Ledger: fake{c.err}, Health: func() []string { return []string{"a problem"} }, Log: slog.New(slog.DiscardHandler)}}
+			l := &Line{parts: Parts{Engine: fake{c.err}, Fabric: fake{c.err}, Meter: fake{c.err}, Ledger: fake{c.err}, Host: func() wire.Host { return wire.Host{} }, Plugins: func() []wire.Plugin { return nil }, Health: func() []string { return []string{"a problem"} }, Log: slog.New(slog.DiscardHandler)}}
 			w := httptest.NewRecorder()
 			l.door(wire.Hello{NodeID: "n", Hostname: "h"}, func() {}).ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil))
 			if w.Code != c.status || !strings.Contains(w.Body.String(), c.text) {

@@ -45,8 +45,9 @@ func New(host string) (*Engine, error) {
 // Close ends idle connections.
 func (e *Engine) Close() error { return e.api.Close() }
 
-// Leading says whether this node is the Swarm's leader. A worker, or a node that is in no Swarm, is none; an error means
-// that nobody can tell.
+// Leading says whether this node's agent is to do what one of the Swarm has to do: that is the leader's, or, where the
+// leader is drained and so has no agent, that of the manager who stands in for it. A worker, or a node that is in no Swarm,
+// is neither; an error means that nobody can tell.
 func (e *Engine) Leading(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, leaderWithin)
 	defer cancel()
@@ -64,7 +65,39 @@ func (e *Engine) Leading(ctx context.Context) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("ask the engine whether node %s leads: %w", id, err)
 	}
-	return found.Node.ManagerStatus != nil && found.Node.ManagerStatus.Leader, nil
+	leads := found.Node.ManagerStatus != nil && found.Node.ManagerStatus.Leader
+	if drained := found.Node.Spec.Availability == swarm.NodeAvailabilityDrain; leads != drained {
+		return leads, nil // a leader with an agent; or one of the others, that is about to lose its own
+	}
+	all, err := e.api.NodeList(ctx, client.NodeListOptions{Filters: make(client.Filters).Add("role", string(swarm.NodeRoleManager))})
+	if err != nil {
+		return false, fmt.Errorf("ask the engine which managers there are: %w", err)
+	}
+	return standIn(all.Items) == id, nil
+}
+
+// standIn is the leader, or, while that is drained, the first of the other managers that may run an agent. Where there is
+// none it is the leader all the same: its agent may not have ended yet.
+func standIn(managers []swarm.Node) string {
+	leader, first := "", ""
+	for _, n := range managers {
+		m := n.ManagerStatus
+		switch {
+		case m == nil:
+		case m.Leader && n.Spec.Availability != swarm.NodeAvailabilityDrain:
+			return n.ID
+		case m.Leader:
+			leader = n.ID
+		case m.Reachability == swarm.ReachabilityReachable && n.Status.State == swarm.NodeStateReady && n.Spec.Availability != swarm.NodeAvailabilityDrain:
+			if first == "" || n.ID < first {
+				first = n.ID
+			}
+		}
+	}
+	if leader == "" || first == "" {
+		return leader
+	}
+	return first
 }
 
 // self answers this node's ID, "" if it is in no Swarm. GET /info is slow on a busy engine, so the answer is kept.

@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -100,6 +101,38 @@ func TestLeading(t *testing.T) {
 			got, err := e.Leading(t.Context())
 			if got != c.want || (err != nil) != c.fails {
 				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestAManagerStandsInForADrainedLeader, and one alone: Swarm lets no agent run on a drained node.
+func TestAManagerStandsInForADrainedLeader(t *testing.T) {
+	node := func(id, availability, state string, leads bool) string {
+		return fmt.Sprintf(`{"ID":%q,"Spec":{"Availability":%q},"Status":{"State":%q},"ManagerStatus":{"Leader":%t,"Reachability":"reachable"}}`, id, availability, state, leads)
+	}
+	for _, c := range []struct {
+		name  string
+		nodes []string // node1, node2, node3
+		want  string
+	}{
+		{"the leader, while it has an agent", []string{node("node1", "active", "ready", false), node("node2", "pause", "ready", true), node("node3", "active", "ready", false)}, "node2"},
+		{"the first of the others", []string{node("node1", "active", "ready", false), node("node2", "drain", "ready", true), node("node3", "active", "ready", false)}, "node1"},
+		{"the first that is there", []string{node("node1", "active", "down", false), node("node2", "drain", "ready", true), node("node3", "active", "ready", false)}, "node3"},
+		{"the first that is not drained, too", []string{node("node1", "drain", "ready", false), node("node2", "drain", "ready", true), node("node3", "active", "ready", false)}, "node3"},
+		{"the leader, where nobody else can", []string{node("node1", "drain", "ready", false), node("node2", "drain", "ready", true), node("node3", "active", "down", false)}, "node2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for i, n := range c.nodes {
+				self := fmt.Sprintf("node%d", i+1)
+				f, e := startFake(t)
+				f.set("/info", fmt.Sprintf(`{"Swarm":{"NodeID":%q}}`, self))
+				f.set("/nodes/"+self, n)
+				f.set("/nodes", "["+strings.Join(c.nodes, ",")+"]")
+				got, err := e.Leading(t.Context())
+				if err != nil || got != (self == c.want) {
+					t.Errorf("%s says %t, %v; want %s to do it", self, got, err, c.want)
+				}
 			}
 		})
 	}

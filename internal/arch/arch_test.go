@@ -41,6 +41,7 @@ var cores = map[string][]string{
 	"manager/spec":             {"github.com/compose-spec/compose-go/v2/types"},
 	"manager/plan":             nil,
 	"manager/rollout":          nil,
+	"manager/doctor":           nil,
 	"manager/access":           nil,
 	"network-driver/isolation": nil,
 	"agent/allow":              nil,
@@ -56,7 +57,7 @@ var edges = map[string]bool{
 	"logdriver/pipe": true, "logdriver/spool": true, "logdriver/kafka": true,
 	"exporter/cgroup": true, "exporter/engine": true, "exporter/graphite": true, "exporter/prometheus": true, "exporter/state": true,
 	"agent/loader": true, "agent/swarm": true, "agent/zookeeper": true, "agent/nginx": true, "agent/policy": true,
-	"agent/drain/docker": true, "agent/drain/record": true, "agent/line/docker": true, "agent/line/fabric": true, "agent/line/ledger": true, "agent/line/meter": true, "manager/line/secrets": true,
+	"agent/drain/docker": true, "agent/drain/record": true, "agent/line/docker": true, "agent/line/fabric": true, "agent/line/host": true, "agent/health/docker": true, "agent/line/ledger": true, "agent/line/meter": true, "manager/line/secrets": true,
 	"manager/cluster": true, "manager/store": true, "manager/registry": true, "manager/probe": true,
 }
 

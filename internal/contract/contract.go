@@ -31,7 +31,9 @@ const (
 	MTU       = "rolling.mtu"
 	Isolation = "rolling.isolation"
 	Announce  = "rolling.announce"
-	IPv6      = "rolling.ipv6"
+	// AnnounceWhen says from when on an address is announced: ready (its container runs), or healthy (its check says so).
+	AnnounceWhen = "rolling.announce-when"
+	IPv6         = "rolling.ipv6"
 
 	Pool       = "rolling.pool"
 	Block      = "rolling.block"
@@ -51,7 +53,7 @@ const (
 
 // NetworkOptions are the keys that a network's driver_opts may carry (docker network create -o).
 func NetworkOptions() []string {
-	return []string{Project, Environment, Mode, Parent, MTU, Isolation, Announce, IPv6, Gateway}
+	return []string{Project, Environment, Mode, Parent, MTU, Isolation, Announce, AnnounceWhen, IPv6, Gateway}
 }
 
 // IPAMOptions are the keys that a network's IPAM options may carry (docker network create --ipam-opt).

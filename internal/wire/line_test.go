@@ -97,6 +97,13 @@ func (h host) Free(_ context.Context, a netip.Addr, sure bool) error {
 	}
 	return nil
 }
+func (h host) Driver(context.Context) (wire.Driver, error) { return wire.Driver{Ready: true}, nil }
+func (h host) Drain(_ context.Context, on bool) error {
+	if !on {
+		return errors.New("it stays drained")
+	}
+	return nil
+}
 func (h host) ReadSettled(context.Context) error { return nil }
 func (h host) Routes(context.Context) (wire.Routes, error) {
 	return wire.Routes{Source: "plugin", Routes: []wire.Route{{Prefix: netip.MustParsePrefix("10.210.3.1/32"), NextHop: netip.MustParseAddr("10.0.0.1"), Origin: wire.Local, Project: "orders"}}}, nil
@@ -141,7 +148,7 @@ func run(t testing.TB, f func(context.Context) error) (end func()) {
 func dial(t testing.TB, secret []byte, h host, addresses ...string) (*agent.Line, func()) {
 	t.Helper()
 	l, err := agent.New(agent.Config{Manager: addresses, Secret: wire.SecretPath}, secret, agent.Parts{
-		Engine: h, Fabric: h, Meter: h, Ledger: h, Health: func() []string { return []string{"net: not enabled"} }, Version: "v1", Log: slog.New(slog.DiscardHandler),
+		Engine: h, Fabric: h, Meter: h, Ledger: h, Host: func() wire.Host { return wire.Host{Forwarding: true} }, Plugins: func() []wire.Plugin { return nil }, Health: func() []string { return []string{"net: not enabled"} }, Version: "v1", Log: slog.New(slog.DiscardHandler),
 	})
 	must(t, err)
 	return l, run(t, l.Run)

@@ -119,6 +119,7 @@ type Route struct {
 	Origin      Origin       `json:"origin"`
 	Project     string       `json:"project,omitempty"`
 	Environment string       `json:"environment,omitempty"`
+	Since       time.Time    `json:"since,omitzero"` // of a local one: its container got the address
 }
 
 // Routes are all of a node's.

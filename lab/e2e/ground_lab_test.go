@@ -15,7 +15,7 @@ import (
 func TestGroundHoldsFromDeployToPowerLossAndBack(t *testing.T) {
 	w := world(t, lab.Up(t, lab.Options{Managers: 3, Install: true}))
 	ctx := within(t, 15*time.Minute)
-	prove(t, ctx, w, proof.Ground())
+	prove(t, ctx, w, slices.Concat(proof.Ground(), proof.Operators()))
 }
 
 func TestOneReleaseGoesThroughGatesRolloutsAndFaults(t *testing.T) {

@@ -43,7 +43,7 @@ func (w *World) deploy(ctx context.Context, stack, file string, env ...string) e
 	if err != nil {
 		return fmt.Errorf("deploy %s: %w", stack, err)
 	}
-	cmd := w.Lab.Command(ctx, leader, append(append([]string{"env"}, env...), "docker", "stack", "deploy", "--detach=true", "--resolve-image", "never", "-c", "-", stack)...)
+	cmd := w.Lab.Command(ctx, leader, append(append([]string{"env"}, env...), "docker", "stack", "deploy", "--resolve-image", "never", "-c", "-", stack)...)
 	cmd.Stdin = strings.NewReader(string(text))
 	return output(cmd, "docker stack deploy "+stack+" on "+leader)
 }

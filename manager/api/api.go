@@ -74,6 +74,18 @@ type Swarm interface {
 	Addresses(ctx context.Context, o engine.AddressesOf) ([]engine.Address, error)
 }
 
+// Nodes takes nodes out of use, and back.
+type Nodes interface {
+	NodeDetail(ctx context.Context, name string) (engine.NodeDetail, error)
+	DrainNode(ctx context.Context, o engine.NodeChange) (engine.NodeDetail, error)
+	ActivateNode(ctx context.Context, o engine.NodeChange) (engine.NodeDetail, error)
+}
+
+// Doctor says what is wrong with the network.
+type Doctor interface {
+	Examine(ctx context.Context, node string) (engine.Examination, error)
+}
+
 // Routes asks the nodes' agents where addresses are announced. Missing says who did not answer, if others did.
 type Routes interface {
 	Routes(ctx context.Context) (routes []Route, missing []string, err error)
@@ -104,6 +116,8 @@ type Parts struct {
 	Pools        Pools
 	Addresses    Addresses
 	Reservations Reservations
+	Nodes        Nodes
+	Doctor       Doctor
 	Routes       Routes // nil: no agent reports to this manager
 	Pages        Pages  // nil: there are none
 	Checks       []Check
@@ -159,6 +173,7 @@ func (a *API) routes() {
 	a.taskRoutes()
 	a.eventRoutes()
 	a.swarmRoutes()
+	a.nodeRoutes()
 	a.networkRoutes()
 	a.addressRoutes()
 	a.healthRoutes()

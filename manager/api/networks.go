@@ -28,24 +28,25 @@ type Pools interface {
 
 // NetworkWish is a network as a client wishes for it.
 type NetworkWish struct {
-	Name        string `json:"name" doc:"As services and docker run name it." example:"wide"`
-	Pool        string `json:"pool,omitempty" doc:"A named pool, in place of a subnet." example:"prod"`
-	Subnet      string `json:"subnet,omitempty" example:"10.210.3.0/24"`
-	Project     string `json:"project,omitempty" doc:"Whose it is: routes and isolation go by it."`
-	Environment string `json:"environment,omitempty"`
-	Block       int    `json:"block,omitempty" doc:"Length of the blocks that it takes of the subnet." example:"28"`
-	Quota       int    `json:"quota,omitempty" doc:"Most addresses at once."`
-	Range       string `json:"range,omitempty" doc:"An exact range, as FIRST-LAST or a prefix." example:"10.210.9.0-10.210.9.7"`
-	Quarantine  string `json:"quarantine,omitempty" doc:"How long a freed address rests." example:"60s"`
-	Mode        string `json:"mode,omitempty" doc:"routed, unless l2 is said."`
-	Parent      string `json:"parent,omitempty" doc:"Of mode l2: the nodes' interface."`
-	Gateway     string `json:"gateway,omitempty" doc:"Of mode l2: the router inside the subnet."`
-	MTU         int    `json:"mtu,omitempty"`
-	Isolation   string `json:"isolation,omitempty" doc:"project or open."`
-	Announce    string `json:"announce,omitempty" doc:"host or aggregate."`
-	IPv6        string `json:"ipv6,omitempty" doc:"The /96 in which IPv6 addresses are derived."`
-	Attachable  bool   `json:"attachable,omitempty" doc:"docker run may join."`
-	Internal    bool   `json:"internal,omitempty"`
+	Name         string `json:"name" doc:"As services and docker run name it." example:"wide"`
+	Pool         string `json:"pool,omitempty" doc:"A named pool, in place of a subnet." example:"prod"`
+	Subnet       string `json:"subnet,omitempty" example:"10.210.3.0/24"`
+	Project      string `json:"project,omitempty" doc:"Whose it is: routes and isolation go by it."`
+	Environment  string `json:"environment,omitempty"`
+	Block        int    `json:"block,omitempty" doc:"Length of the blocks that it takes of the subnet." example:"28"`
+	Quota        int    `json:"quota,omitempty" doc:"Most addresses at once."`
+	Range        string `json:"range,omitempty" doc:"An exact range, as FIRST-LAST or a prefix." example:"10.210.9.0-10.210.9.7"`
+	Quarantine   string `json:"quarantine,omitempty" doc:"How long a freed address rests." example:"60s"`
+	Mode         string `json:"mode,omitempty" doc:"routed, unless l2 is said."`
+	Parent       string `json:"parent,omitempty" doc:"Of mode l2: the nodes' interface."`
+	Gateway      string `json:"gateway,omitempty" doc:"Of mode l2: the router inside the subnet."`
+	MTU          int    `json:"mtu,omitempty"`
+	Isolation    string `json:"isolation,omitempty" doc:"project or open."`
+	Announce     string `json:"announce,omitempty" doc:"host or aggregate."`
+	AnnounceWhen string `json:"announceWhen,omitempty" doc:"ready or healthy."`
+	IPv6         string `json:"ipv6,omitempty" doc:"The /96 in which IPv6 addresses are derived."`
+	Attachable   bool   `json:"attachable,omitempty" doc:"docker run may join."`
+	Internal     bool   `json:"internal,omitempty"`
 }
 
 // PoolWish is a name for a prefix.

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/netip"
+	"strings"
+	"time"
 
 	"github.com/rolling-swarm/rolling/manager/engine"
 	"github.com/rolling-swarm/rolling/manager/project"
@@ -17,12 +19,17 @@ type Route struct {
 	Node        string       `json:"node,omitempty" doc:"Who announces it; absent: a router of the site, a node whose agent is away, or nobody any more."`
 	Project     string       `json:"project,omitempty"`
 	Environment string       `json:"environment,omitempty"`
+	Container   string       `json:"container,omitempty" doc:"Service and slot of who has the address, as Swarm knows it." example:"web.1"`
+	Since       time.Time    `json:"since,omitzero" doc:"When its container got the address."`
 	MissingOn   []string     `json:"missingOn,omitempty" doc:"Nodes that have not heard of it."`
 }
 
 type (
-	listNodes     struct{ Paging }
-	listRoutes    struct{ Paging }
+	listNodes  struct{ Paging }
+	listRoutes struct {
+		Node string `query:"node" maxLength:"255" doc:"Only what this one announces."`
+		Paging
+	}
 	listAddresses struct {
 		Project     project.Name            `query:"project" maxLength:"63" doc:"Only this project's."`
 		Environment project.EnvironmentName `query:"environment" maxLength:"63" doc:"Only this environment's."`
@@ -65,11 +72,35 @@ func (a *API) listRoutes(ctx context.Context, in *listRoutes) (*routeList, error
 	if err != nil {
 		return nil, err
 	}
+	holders, err := a.parts.Swarm.Addresses(ctx, engine.AddressesOf{})
+	if err != nil {
+		missing = append(missing, "whose the addresses are: "+err.Error()) // the routes themselves are known
+	}
+	all = held(all, holders, in.Node)
 	list, err := page(all, in.Paging, false, func(r Route) string {
 		return byNumber(r.Prefix.Addr()) + " " + r.Prefix.String() + " " + r.Node + " " + byNumber(r.NextHop)
 	})
 	list.Warnings = missing
 	return &routeList{list}, err
+}
+
+// held names the holders of addresses, and leaves out what others than one node announce.
+func held(all []Route, holders []engine.Address, node string) []Route {
+	names := map[string]string{}
+	for _, h := range holders {
+		if h.Service != "" {
+			names[h.Address.String()+" "+h.Node] = strings.Trim(h.Service+"."+h.Slot, ".")
+		}
+	}
+	kept := []Route{}
+	for _, r := range all {
+		if node != "" && r.Node != node {
+			continue
+		}
+		r.Container = names[r.Prefix.Addr().String()+" "+r.Node]
+		kept = append(kept, r)
+	}
+	return kept
 }
 
 // byNumber writes an address so that texts sort as addresses do.

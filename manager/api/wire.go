@@ -1,6 +1,9 @@
 package api
 
-import "github.com/rolling-swarm/rolling/manager/engine"
+import (
+	"github.com/rolling-swarm/rolling/manager/doctor"
+	"github.com/rolling-swarm/rolling/manager/engine"
+)
 
 // What the API's answers are made of, by the names that its document has for them: a client in Go decodes into these.
 type (
@@ -14,6 +17,9 @@ type (
 	Event       = engine.Event
 	Task        = engine.Task
 	Node        = engine.Node
+	NodeDetail  = engine.NodeDetail
+	Examination = engine.Examination
+	Finding     = doctor.Finding
 	Network     = engine.Network
 	Pool        = engine.Pool
 	Reservation = engine.Reservation

@@ -65,7 +65,7 @@ type commands struct {
 func (c *commands) root() *cobra.Command {
 	root := c.noun("rolling", "Keeps a Docker Swarm equal to what the projects' environments should run",
 		c.server(), c.projects(), c.releases(), c.plan(), c.deploy(), c.rollouts(), c.scale(), c.logs(),
-		c.nodes(), c.networks(), c.pools(), c.addresses(), c.routes(), c.line(), c.health(), c.version())
+		c.nodes(), c.networks(), c.pools(), c.addresses(), c.routes(), c.doctor(), c.line(), c.health(), c.version())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.PersistentFlags().StringVar(&c.Server, "server", c.Server, "where the manager's API is: unix:///PATH or http://127.0.0.1:PORT (ROLLING_URL)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })

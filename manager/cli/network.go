@@ -174,6 +174,7 @@ func (c *commands) networkCreate() *cobra.Command {
 	f.IntVar(&w.MTU, "mtu", 0, "of its interfaces (default: that of the node's own)")
 	f.StringVar(&w.Isolation, "isolation", "", "project (default) or open")
 	f.StringVar(&w.Announce, "announce", "", "host (default) or aggregate")
+	f.StringVar(&w.AnnounceWhen, "announce-when", "", "ready (default), or healthy: an address is announced once its container's check has passed")
 	f.StringVar(&w.IPv6, "ipv6", "", "the /96 in which IPv6 addresses are derived")
 	f.BoolVar(&w.Attachable, "attachable", false, "docker run may join")
 	f.BoolVar(&w.Internal, "internal", false, "no way out of it")

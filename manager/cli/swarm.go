@@ -50,6 +50,7 @@ var routeView = view[api.Route]{
 	id: func(r api.Route) string { return r.Prefix.String() },
 	columns: []column[api.Route]{
 		{"PREFIX", false, func(r api.Route) string { return r.Prefix.String() }},
+		{"CONTAINER", false, func(r api.Route) string { return r.Container }},
 		{"NODE", false, func(r api.Route) string { return r.Node }},
 		{"NEXT HOP", false, func(r api.Route) string {
 			if !r.NextHop.IsValid() {
@@ -59,6 +60,12 @@ var routeView = view[api.Route]{
 		}},
 		{"PROJECT", false, func(r api.Route) string { return r.Project }},
 		{"ENVIRONMENT", false, func(r api.Route) string { return r.Environment }},
+		{"SINCE", false, func(r api.Route) string {
+			if r.Since.IsZero() {
+				return ""
+			}
+			return stamp(r.Since)
+		}},
 		{"MISSING ON", false, func(r api.Route) string { return strings.Join(r.MissingOn, " ") }},
 	},
 }
@@ -69,7 +76,7 @@ func (c *commands) nodes() *cobra.Command {
 		return listing(ctx, c, o, nodeView, "/api/v1/nodes", nil, 0)
 	})
 	o.flags(cmd)
-	return c.noun("node", "The Swarm's nodes", cmd)
+	return c.noun("node", "The Swarm's nodes", append([]*cobra.Command{cmd}, c.nodeVerbs()...)...)
 }
 
 func (c *commands) addresses() *cobra.Command {
@@ -89,9 +96,15 @@ func (c *commands) addresses() *cobra.Command {
 
 func (c *commands) routes() *cobra.Command {
 	var o output
+	var node string
 	cmd := c.verb("list", "List where the fabric is told that addresses are", func(ctx context.Context, _ *cobra.Command, _ []string) error {
-		return listing(ctx, c, o, routeView, "/api/v1/routes", nil, 0)
+		query := url.Values{}
+		if node != "" {
+			query.Set("node", node)
+		}
+		return listing(ctx, c, o, routeView, "/api/v1/routes", query, 0)
 	})
+	cmd.Flags().StringVar(&node, "node", "", "only what this one announces")
 	o.flags(cmd)
 	return c.noun("route", "Routes to the containers", cmd)
 }

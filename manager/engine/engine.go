@@ -76,18 +76,20 @@ type Ledger interface {
 
 // Options are what an engine is made of.
 type Options struct {
-	Store    store.Store
-	Cluster  Cluster
-	Settled  Settlements // nil: there are no named pools and no reservations
-	Ledger   Ledger      // nil: nobody knows what rests, and why a network was refused
-	Registry Registry
-	Live     Live
-	Agents   Agents                               // nil: there are none, and nobody knows samples and health checks
-	Lines    []Lines                              // asked in order until one answers; none: rollouts end without last lines
-	Probe    Probe                                // nil: the manager cannot reach containers, and health is Docker's check alone
-	Zone     func(string) (*time.Location, error) // nil: time.LoadLocation
-	Now      func() time.Time                     // nil: time.Now
-	Log      *slog.Logger                         // nil: silence
+	Store      store.Store
+	Cluster    Cluster
+	Settled    Settlements // nil: there are no named pools and no reservations
+	Ledger     Ledger      // nil: nobody knows what rests, and why a network was refused
+	Registry   Registry
+	Live       Live
+	Fabric     Fabric                               // nil: nobody knows how the nodes' network stands
+	Membership Membership                           // nil: nodes cannot be drained
+	Agents     Agents                               // nil: there are none, and nobody knows samples and health checks
+	Lines      []Lines                              // asked in order until one answers; none: rollouts end without last lines
+	Probe      Probe                                // nil: the manager cannot reach containers, and health is Docker's check alone
+	Zone       func(string) (*time.Location, error) // nil: time.LoadLocation
+	Now        func() time.Time                     // nil: time.Now
+	Log        *slog.Logger                         // nil: silence
 }
 
 // Engine is the manager's loop. Its methods may be called at once from many doors.

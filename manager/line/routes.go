@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rolling-swarm/rolling/internal/wire"
 )
@@ -21,6 +22,7 @@ type Announced struct {
 	Node        string
 	Project     string
 	Environment string
+	Since       time.Time // its container got it; zero: nobody knows
 	MissingOn   []string
 }
 
@@ -71,7 +73,7 @@ func Announcements(pictures []Picture) []Announced {
 
 // announced is a node's own route. Whoever has the prefix itself need not have heard of it.
 func announced(node string, r wire.Route, nodes, own []string, by []heard) Announced {
-	a := Announced{Prefix: r.Prefix, NextHop: r.NextHop, Node: node, Project: r.Project, Environment: r.Environment}
+	a := Announced{Prefix: r.Prefix, NextHop: r.NextHop, Node: node, Project: r.Project, Environment: r.Environment, Since: r.Since}
 	if !a.NextHop.IsValid() && len(by) > 0 {
 		a.NextHop = by[0].via // the kernel does not tell a node its own address; its neighbours know it
 	}

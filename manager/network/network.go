@@ -21,24 +21,25 @@ import (
 
 // Wish is a network as somebody wishes for it. What is empty or 0 was not said.
 type Wish struct {
-	Name        string
-	Pool        string // named; in place of Subnet
-	Subnet      string
-	Project     string
-	Environment string
-	Block       int
-	Quota       int
-	Range       string // FIRST-LAST, or a prefix
-	Quarantine  string
-	Mode        string // routed or l2
-	Parent      string
-	Gateway     string
-	MTU         int
-	Isolation   string
-	Announce    string
-	IPv6        string
-	Attachable  bool
-	Internal    bool
+	Name         string
+	Pool         string // named; in place of Subnet
+	Subnet       string
+	Project      string
+	Environment  string
+	Block        int
+	Quota        int
+	Range        string // FIRST-LAST, or a prefix
+	Quarantine   string
+	Mode         string // routed or l2
+	Parent       string
+	Gateway      string
+	MTU          int
+	Isolation    string
+	Announce     string
+	AnnounceWhen string
+	IPv6         string
+	Attachable   bool
+	Internal     bool
 }
 
 // Taken is a subnet that a network of the Swarm has.
@@ -227,6 +228,7 @@ func (d *draft) mode() {
 	d.choice("mode", contract.Mode, d.Mode, "routed", "l2")
 	d.choice("isolation", contract.Isolation, d.Isolation, "project", "open")
 	d.choice("announce", contract.Announce, d.Announce, "host", "aggregate")
+	d.choice("announceWhen", contract.AnnounceWhen, d.AnnounceWhen, "ready", "healthy")
 	if d.MTU != 0 {
 		if d.MTU < 576 || d.MTU > math.MaxUint16 {
 			d.say("mtu", "%d: want 576 to 65535", d.MTU)

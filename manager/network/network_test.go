@@ -61,6 +61,7 @@ func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
 		{"nothing", `name: "": want 1 to 63 letters, digits, '-', '_' or '.', the first one a letter or a digit
 subnet: want a named pool or a subnet such as 10.210.3.0/24`, Wish{}},
 		{"everything", `announce: "hosts" is none of host, aggregate; did you mean "host"?
+announceWhen: "helthy" is none of ready, healthy; did you mean "healthy"?
 block: 33: want 24 to 32
 environment: "a b": want 1 to 63 letters, digits, '-', '_' or '.'
 environment: name its project too
@@ -75,7 +76,7 @@ quarantine: "48h": want a time from 0s to 24h0m0s, as 60s
 quota: -1: want 1 to 16777216
 range: 10.1.0.0-10.1.0.3 is not inside 10.2.0.0/24`, Wish{
 			Name: "ingress", Subnet: "10.2.0.0/24", Environment: "a b", Block: 33, Quota: -1, Range: "10.1.0.0-10.1.0.3", Quarantine: "48h", Mode: "routd",
-			Parent: "eth0", Gateway: "10.2.0.1", MTU: 100, Isolation: "closed", Announce: "hosts", IPv6: "fd00::/64",
+			Parent: "eth0", Gateway: "10.2.0.1", MTU: 100, Isolation: "closed", Announce: "hosts", AnnounceWhen: "helthy", IPv6: "fd00::/64",
 		}},
 		{"a pool and a subnet", "pool: a pool and a subnet were said: want one of them", Wish{Name: "x", Pool: "prod", Subnet: "10.2.0.0/24"}},
 		{"a pool that is not there", `pool: pool "prdo" is none of lab, prod; did you mean "prod"?`, Wish{Name: "x", Pool: "prdo"}},

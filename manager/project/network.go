@@ -19,18 +19,19 @@ var interfacePattern = regexp.MustCompile(`^[^/\s]{1,15}$`)
 // optionRules are the rolling.* keys of networks: those that a network driver reads and those that an IPAM driver reads.
 func optionRules() keys {
 	return keys{
-		contract.Mode:       oneOf("mode", "routed", "l2"),
-		contract.Parent:     matching("the name of a network interface", interfacePattern),
-		contract.MTU:        whole(576, 65535),
-		contract.Isolation:  oneOf("isolation", "project", "open"),
-		contract.Announce:   oneOf("announcement", "host", "aggregate"),
-		contract.IPv6:       prefix("a /96 such as fd00:10:201::/96", func(p netip.Prefix) bool { return p.Addr().Is6() && p.Bits() == 96 }),
-		contract.Gateway:    address,
-		contract.Pool:       matching("the name of a pool", objectPattern),
-		contract.Block:      whole(8, 32),
-		contract.Quota:      whole(1, math.MaxInt32),
-		contract.Range:      addressRange,
-		contract.Quarantine: span(0, 24*time.Hour),
+		contract.Mode:         oneOf("mode", "routed", "l2"),
+		contract.Parent:       matching("the name of a network interface", interfacePattern),
+		contract.MTU:          whole(576, 65535),
+		contract.Isolation:    oneOf("isolation", "project", "open"),
+		contract.Announce:     oneOf("announcement", "host", "aggregate"),
+		contract.AnnounceWhen: oneOf("moment to announce", "ready", "healthy"),
+		contract.IPv6:         prefix("a /96 such as fd00:10:201::/96", func(p netip.Prefix) bool { return p.Addr().Is6() && p.Bits() == 96 }),
+		contract.Gateway:      address,
+		contract.Pool:         matching("the name of a pool", objectPattern),
+		contract.Block:        whole(8, 32),
+		contract.Quota:        whole(1, math.MaxInt32),
+		contract.Range:        addressRange,
+		contract.Quarantine:   span(0, 24*time.Hour),
 	}
 }
 

@@ -85,7 +85,7 @@ func (n *Node) announce() {
 	var own []fabric.Announcement
 	for _, id := range slices.Sorted(maps.Keys(n.state.Endpoints)) {
 		e := n.state.Endpoints[id]
-		if _, awaited := n.waiting[e.ID]; e.Phase != topology.Joined || awaited || told[e.Address] {
+		if _, awaited := n.waiting[e.ID]; e.Phase != topology.Joined || awaited || told[e.Address] || n.unwell(e) {
 			continue
 		}
 		told[e.Address] = true

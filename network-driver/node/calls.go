@@ -119,7 +119,7 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 		if e.MTU = n.uplink.MTU; n.state.Networks[network].Options.MTU != 0 {
 			e.MTU = n.state.Networks[network].Options.MTU
 		}
-		e.Phase, e.Sandbox, e.HomeAt = topology.Joined, sandbox, time.Time{}
+		e.Phase, e.Sandbox, e.HomeAt, e.JoinedAt, e.HealthyAt = topology.Joined, sandbox, time.Time{}, n.parts.Now().UTC(), time.Time{}
 		if err := n.commit(topology.Change{PutEndpoints: []topology.Endpoint{e}}); err != nil {
 			return none, err
 		}

@@ -128,8 +128,10 @@ type Node struct {
 	swept      bool                              // the firewall has no source check that the fast path makes needless
 	waiting    map[topology.EndpointID]time.Time // joined since, and no container has their links yet
 	lookAt     time.Time                         // for those that joined a moment ago
-	steps      []func()                          // of the first reconcile that are still to be done
-	borders    []netip.Prefix                    // pools that this node announces as a whole, and so forwards
+	heard      time.Time                         // somebody asked whose health is awaited
+	begun      time.Time
+	steps      []func()       // of the first reconcile that are still to be done
+	borders    []netip.Prefix // pools that this node announces as a whole, and so forwards
 	serving    serving
 	apart      apart
 }
@@ -287,7 +289,7 @@ func (n *Node) Begin(ctx context.Context, b Beginning) (restarting bool, err err
 				return false, err
 			}
 		}
-		n.refused, n.inherited = nil, topology.Learnt{}
+		n.refused, n.inherited, n.begun = nil, topology.Learnt{}, n.parts.Now()
 		n.inherited.Take(roads)
 		n.note("uplink", n.look())
 		n.found(present)

@@ -19,6 +19,7 @@ func (n *Node) tend() {
 	}
 	n.ticks++
 	n.observe()
+	n.despair()
 	if n.ticks%wholeEvery == 0 || len(n.problems) > 0 {
 		n.reconcile()
 		return

@@ -32,6 +32,7 @@ type Report struct {
 	FastPath   topology.FastReport   `json:"fastPath"`
 	Uplink     topology.Uplink       `json:"uplink"`
 	Isolation  Apart                 `json:"isolation"`
+	Awaited    []topology.EndpointID `json:"awaited"` // announced once their containers are healthy
 }
 
 // Report tells how it stands, also while no call is served.
@@ -42,7 +43,7 @@ func (n *Node) Report(ctx context.Context) (Report, error) {
 			Networks:  slices.SortedFunc(maps.Values(n.state.Networks), func(a, b topology.Network) int { return strings.Compare(string(a.ID), string(b.ID)) }),
 			Endpoints: slices.SortedFunc(maps.Values(n.state.Endpoints), func(a, b topology.Endpoint) int { return strings.Compare(string(a.ID), string(b.ID)) }),
 			Pools:     n.state.Pools(), Routes: make(map[string]netip.Addr, len(n.learnt)), Settled: n.settled, Counts: n.counts,
-			FastPath: n.parts.Fast.Report(), Uplink: n.uplink, Isolation: n.standing(),
+			FastPath: n.parts.Fast.Report(), Uplink: n.uplink, Isolation: n.standing(), Awaited: n.awaited(),
 		}
 		r.FastPath.Idle = n.idle
 		if n.refused != nil {

@@ -18,8 +18,9 @@ import (
 type Options struct {
 	Project     string `json:"project,omitempty"`
 	Environment string `json:"environment,omitempty"`
-	MTU         int    `json:"mtu,omitempty"`       // 0: the uplink's
-	Aggregate   bool   `json:"aggregate,omitempty"` // routers are told the pool, not its addresses
+	MTU         int    `json:"mtu,omitempty"`         // 0: the uplink's
+	Aggregate   bool   `json:"aggregate,omitempty"`   // routers are told the pool, not its addresses
+	WhenHealthy bool   `json:"whenHealthy,omitempty"` // an address is announced once its container's check has passed
 
 	IPv6 netip.Prefix `json:"ipv6,omitzero"`  // the /96 that IPv6 addresses are derived in
 	Open bool         `json:"open,omitempty"` // everybody may connect, also from other projects
@@ -64,6 +65,8 @@ func (o *Options) set(key, value string) (err error) {
 		o.Open, err = value == "open", among(value, "kind of isolation", "project", "open")
 	case contract.Announce:
 		o.Aggregate, err = value == "aggregate", among(value, "way to announce", "host", "aggregate")
+	case contract.AnnounceWhen:
+		o.WhenHealthy, err = value == "healthy", among(value, "moment to announce", "ready", "healthy")
 	case contract.IPv6:
 		o.IPv6, err = parseIPv6(value)
 	case contract.Parent, contract.Gateway:

@@ -52,6 +52,9 @@ type Endpoint struct {
 	MTU      int        `json:"mtu,omitempty"`
 	Sandbox  string     `json:"sandbox,omitempty"`
 	LostAt   time.Time  `json:"lostAt,omitzero"`
+	JoinedAt time.Time  `json:"joinedAt,omitzero"` // its link was made
+	// HealthyAt: somebody said that its container's check had passed. Only networks that ask for it have it.
+	HealthyAt time.Time `json:"healthyAt,omitzero"`
 	// HomeAt: since when its link's other end has been in no container.
 	HomeAt time.Time `json:"homeAt,omitzero"`
 }

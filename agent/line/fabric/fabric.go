@@ -1,5 +1,6 @@
 // Package fabric reads a node's routes: from the network plugin's own page, and, while that does not answer, from the
-// kernel, which keeps them without it. It knows that page's form, and route protocol 82. It changes nothing.
+// kernel, which keeps them without it. It also reads how the plugin does, and tells it of a drain. It knows the plugin's
+// pages, and route protocol 82; it decides nothing.
 package fabric
 
 import (
@@ -65,9 +66,29 @@ func sorted(r wire.Routes) wire.Routes {
 
 // page is what is read of the network plugin's /debug/state.
 type page struct {
+	Ready      bool              `json:"ready"`
+	Refused    string            `json:"refused"`
+	Problems   map[string]string `json:"problems"`
 	Membership struct {
-		Self netip.Addr `json:"self"`
+		Self    netip.Addr `json:"self"`
+		Manager bool       `json:"manager"`
 	} `json:"membership"`
+	Pools  []netip.Prefix `json:"pools"`
+	Uplink struct {
+		MTU   int      `json:"mtu"`
+		Names []string `json:"names"`
+	} `json:"uplink"`
+	Settled  bool `json:"settled"`
+	FastPath struct {
+		Path string `json:"path"`
+		Idle string `json:"idle"`
+	} `json:"fastPath"`
+	Neighbours []wire.Neighbour `json:"neighbours"`
+	Fabric     struct {
+		Held    int  `json:"held"`
+		Own     int  `json:"own"`
+		Drained bool `json:"drained"`
+	} `json:"fabric"`
 	Networks []struct {
 		ID      string `json:"id"`
 		Options struct {
@@ -75,33 +96,41 @@ type page struct {
 			Environment string `json:"environment"`
 		} `json:"options"`
 	} `json:"networks"`
+	Awaited   []string `json:"awaited"`
 	Endpoints []struct {
+		ID      string     `json:"id"`
 		Network string     `json:"network"`
 		Address netip.Addr `json:"address"`
 		Six     netip.Addr `json:"address6"`
 		Phase   string     `json:"phase"`
+		MTU     int        `json:"mtu"`
+		Since   time.Time  `json:"joinedAt"`
 	} `json:"endpoints"`
 	Routes map[string]netip.Addr `json:"routes"` // next hop by prefix
 }
 
 func (r *Reader) page(ctx context.Context) (page, error) {
 	var p page
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://net/debug/state", nil)
+	return p, r.read(ctx, "/debug/state", &p)
+}
+
+func (r *Reader) read(ctx context.Context, path string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://net"+path, nil)
 	if err != nil {
-		return p, err
+		return err
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return p, fmt.Errorf("ask the network plugin: %w", err)
+		return fmt.Errorf("ask the network plugin: %w", err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
 	if resp.StatusCode != http.StatusOK {
-		return p, fmt.Errorf("ask the network plugin: it answers %s", resp.Status)
+		return fmt.Errorf("ask the network plugin: it answers %s", resp.Status)
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxPage)).Decode(&p); err != nil {
-		return p, fmt.Errorf("read the network plugin's state: %w", err)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxPage)).Decode(into); err != nil {
+		return fmt.Errorf("read the network plugin's state: %w", err)
 	}
-	return p, nil
+	return nil
 }
 
 // joined is the phase of an endpoint whose address is announced.
@@ -110,11 +139,11 @@ const joined = "joined"
 func (p page) routes() []wire.Route {
 	all := []wire.Route{}
 	for _, e := range p.Endpoints {
-		if e.Phase != joined || !e.Address.IsValid() {
+		if e.Phase != joined || slices.Contains(p.Awaited, e.ID) || !e.Address.IsValid() {
 			continue
 		}
 		for _, a := range []netip.Addr{e.Address, e.Six} {
-			route := wire.Route{Prefix: netip.PrefixFrom(a, a.BitLen()), NextHop: p.Membership.Self, Origin: wire.Local}
+			route := wire.Route{Prefix: netip.PrefixFrom(a, a.BitLen()), NextHop: p.Membership.Self, Origin: wire.Local, Since: e.Since}
 			for _, n := range p.Networks {
 				if n.ID == e.Network {
 					route.Project, route.Environment = n.Options.Project, n.Options.Environment

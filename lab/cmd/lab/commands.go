@@ -83,7 +83,7 @@ func (c *cli) up() *cobra.Command {
 		}}
 	cmd.Flags().IntVar(&o.Managers, "managers", 0, "managers (3, or as many as there are)")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "workers (0, or as many as there are)")
-	cmd.Flags().StringVar(&o.Engine, "engine", "", "Debian suite of the engine: forky, trixie or bookworm (forky, or as it is)")
+	cmd.Flags().StringVar(&o.Engine, "engine", "", "whose engine: forky, trixie, bookworm, or mixed: node by node another (LAB_SUITE, forky, or as it is)")
 	cmd.Flags().BoolVar(&o.Install, "install", false, "build this checkout and put it on the Swarm")
 	return cmd
 }

@@ -37,6 +37,7 @@ type Engine struct {
 	news     chan struct{} // closed at the next event
 	dropped  int           // how many events are too old to be kept
 	net      networks
+	away     drained
 	lines    int // how often lines were asked for
 	cut      int // how many streams end before their time
 }
@@ -64,7 +65,7 @@ func (e *Engine) now() time.Time {
 
 // Parts are the engine's side of a door.
 func (e *Engine) Parts() api.Parts {
-	return api.Parts{Projects: e, Releases: e, Deployments: e, Rollouts: e, Tasks: e, Events: e, Swarm: e, Networks: e, Pools: e, Addresses: e, Reservations: e, Routes: e, Version: "1.2.3",
+	return api.Parts{Projects: e, Releases: e, Deployments: e, Rollouts: e, Tasks: e, Events: e, Swarm: e, Networks: e, Pools: e, Addresses: e, Reservations: e, Nodes: e, Doctor: e, Routes: e, Version: "1.2.3",
 		Checks: []api.Check{{Name: "store", Ask: func(context.Context) error { return nil }}, {Name: "swarm", Ask: func(context.Context) error { return nil }}}}
 }
 
@@ -219,6 +220,6 @@ func (e *Engine) Addresses(_ context.Context, o engine.AddressesOf) ([]engine.Ad
 func (e *Engine) Routes(context.Context) ([]api.Route, []string, error) {
 	return []api.Route{
 		{Prefix: netip.MustParsePrefix("10.210.3.10/32"), NextHop: netip.MustParseAddr("10.99.0.12"), Node: "n2", Project: "orders", Environment: "test", MissingOn: []string{"n3"}},
-		{Prefix: netip.MustParsePrefix("10.210.3.9/32"), NextHop: netip.MustParseAddr("10.99.0.11"), Node: "n1", Project: "orders", Environment: "test"},
+		{Prefix: netip.MustParsePrefix("10.210.3.9/32"), NextHop: netip.MustParseAddr("10.99.0.11"), Node: "n1", Project: "orders", Environment: "test", Since: Begin},
 	}, []string{"node n4: its agent has no line to this manager"}, nil
 }

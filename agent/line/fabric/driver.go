@@ -1,0 +1,57 @@
+package fabric
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/rolling-swarm/rolling/internal/wire"
+)
+
+// Driver reads how the network plugin does. An older one has no page for its firewall: that is not known then.
+func (r *Reader) Driver(ctx context.Context) (wire.Driver, error) {
+	p, err := r.page(ctx)
+	if err != nil {
+		return wire.Driver{}, err
+	}
+	d := wire.Driver{
+		Ready: p.Ready, Refused: p.Refused, Problems: p.Problems, Self: p.Membership.Self, Manager: p.Membership.Manager,
+		MTU: p.Uplink.MTU, Uplinks: p.Uplink.Names, Pools: p.Pools, Neighbours: p.Neighbours, Held: p.Fabric.Held, Announced: p.Fabric.Own,
+		Drained: p.Fabric.Drained, Settled: p.Settled, FastPath: p.FastPath.Path, Idle: p.FastPath.Idle,
+	}
+	for _, e := range p.Endpoints {
+		if e.Phase == joined && e.Address.IsValid() {
+			d.Endpoints = append(d.Endpoints, wire.Endpoint{Address: e.Address, MTU: e.MTU, Since: e.Since, Awaited: slices.Contains(p.Awaited, e.ID)})
+		}
+	}
+	d.Firewall = &wire.Firewall{}
+	if err := r.read(ctx, "/debug/firewall", d.Firewall); err != nil {
+		d.Firewall = &wire.Firewall{Problem: err.Error()}
+	}
+	return d, nil
+}
+
+// Drain has the plugin mark all that it announces for a shutdown, or no longer. It may be said twice.
+func (r *Reader) Drain(ctx context.Context, on bool) error {
+	method := http.MethodDelete
+	if on {
+		method = http.MethodPost
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://net/drain", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("tell the network plugin of a drain: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	if resp.StatusCode != http.StatusNoContent {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // half a reason is one too
+		return fmt.Errorf("tell the network plugin of a drain: it answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
