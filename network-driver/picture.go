@@ -149,6 +149,7 @@ func figures(r node.Report, sessions []bgp.Session, joined int) []driver.Figure 
 			driver.Figure{Name: "rolling_net_neighbour_flaps_total", Help: "How often the session with the neighbour ended.", Counter: true, Value: float64(s.Flaps), Label: "neighbour", Of: a})
 	}
 	all = append(all, fastFigures(r.FastPath)...)
+	all = append(all, physicalFigures(r)...)
 	ready := 0.0
 	if r.Ready {
 		ready = 1
@@ -166,6 +167,17 @@ func figures(r node.Report, sessions []bgp.Session, joined int) []driver.Figure 
 		driver.Figure{Name: "rolling_net_orphans_total", Help: "Endpoints forgotten since their link had gone without a Leave.", Counter: true, Value: float64(r.Counts.Orphans)},
 		driver.Figure{Name: "rolling_net_route_changes_total", Help: "Changes of routes taken from the fabric.", Counter: true, Value: float64(r.Counts.Learnt)},
 	)
+}
+
+func physicalFigures(r node.Report) []driver.Figure {
+	all := []driver.Figure{{Name: "rolling_net_published_ports", Help: "Ports of the host that lead to containers.", Value: float64(len(r.Doorways))}}
+	if r.L2 != nil {
+		all = append(all,
+			driver.Figure{Name: "rolling_net_l2_ports", Help: "Containers on bridges of physical networks.", Value: float64(r.L2.Ports)},
+			driver.Figure{Name: "rolling_net_l2_dropped_frames_total", Counter: true, Value: float64(r.L2.Dropped),
+				Help: "Frames of containers with another's MAC or address, dropped since a container came or went last."})
+	}
+	return all
 }
 
 // fastFigures: the share of the fast path is (in + out + local) ÷ (in + out + local + stack).

@@ -79,7 +79,9 @@ type Parts struct {
 	Roads     Roads
 	Fence     Fence // nil: this node is never a border
 	Fast      FastPath
-	Six       Six // nil: IPv6 is left alone
+	Six       Six   // nil: IPv6 is left alone
+	L2        *L2   // nil: no network of mode l2 is served
+	Doors     Doors // nil: no port is published
 	Announcer Announcer
 	Balancer  Balancer // nil: no virtual address is served
 	Routers   []topology.Router
@@ -127,7 +129,8 @@ type Node struct {
 	waiting    map[topology.EndpointID]time.Time // joined since, and no container has their links yet
 	lookAt     time.Time                         // for those that joined a moment ago
 	steps      []func()                          // of the first reconcile that are still to be done
-	borders    []netip.Prefix                    // pools that this node announces as a whole, and so forwards
+	l2         physical
+	borders    []netip.Prefix // pools that this node announces as a whole, and so forwards
 	serving    serving
 }
 
@@ -143,7 +146,7 @@ func New(p Parts) *Node {
 		parts: p, calls: make(chan call), learn: make(chan []topology.Route, backlog),
 		settle: make(chan struct{}, 1), members: make(chan topology.Membership, 1),
 		border: make(chan []netip.Prefix, 1), serve: make(chan serving, 1), waiting: map[topology.EndpointID]time.Time{},
-		state: topology.NewState(), learnt: topology.Learnt{}, gone: newMemory(), problems: map[string]string{},
+		state: topology.NewState(), learnt: topology.Learnt{}, gone: newMemory(), problems: map[string]string{}, l2: newPhysical(),
 		refused: errors.New("the plugin is still reading its state: try again"),
 	}
 }

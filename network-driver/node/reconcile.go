@@ -19,6 +19,7 @@ func (n *Node) tend() {
 	}
 	n.ticks++
 	n.observe()
+	n.greet()
 	if n.ticks%wholeEvery == 0 || len(n.problems) > 0 {
 		n.reconcile()
 		return
@@ -37,7 +38,9 @@ func (n *Node) reconcile() {
 }
 
 // whole are the steps of a reconcile after the look at the uplink.
-func (n *Node) whole() []func() { return []func(){n.links, n.gate, n.roads, n.fast, n.announce} }
+func (n *Node) whole() []func() {
+	return []func(){n.segments, n.links, n.gate, n.roads, n.doors, n.fast, n.announce}
+}
 
 func (n *Node) links() {
 	guard := n.guard()
@@ -113,7 +116,7 @@ func (n *Node) look() error {
 
 // observe lets go of endpoints whose containers ended without a word.
 func (n *Node) observe() {
-	present, err := n.parts.Wires.List()
+	present, err := n.present()
 	if err != nil {
 		n.note("observe", err)
 		return
@@ -130,6 +133,7 @@ func (n *Node) found(present []topology.Present) {
 		return
 	}
 	n.note("observe", n.commit(c))
+	n.doors()
 	n.fast() // an address that went with its link may be another node's in a moment
 	for _, e := range c.PutEndpoints {
 		if e.Phase == topology.Lost {

@@ -20,7 +20,10 @@ type Options struct {
 	MTU         int    `json:"mtu,omitempty"`       // 0: the uplink's
 	Aggregate   bool   `json:"aggregate,omitempty"` // routers are told the pool, not its addresses
 
-	IPv6 netip.Prefix `json:"ipv6,omitzero"` // the /96 that IPv6 addresses are derived in
+	IPv6   netip.Prefix `json:"ipv6,omitzero"`    // the /96 that IPv6 addresses are derived in
+	Parent string       `json:"parent,omitempty"` // of mode l2 only: IF or IF.VLAN
+	Attach Attach       `json:"attach,omitempty"`
+	Router netip.Addr   `json:"router,omitzero"` // of mode l2, where the option names it
 }
 
 const (
@@ -45,7 +48,7 @@ func ParseOptions(given map[string]string) (Options, error) {
 			problems = append(problems, fmt.Errorf("driver_opts.%s: %w", key, err))
 		}
 	}
-	return o, errors.Join(problems...)
+	return o, errors.Join(append(problems, o.agree(given))...)
 }
 
 func (o *Options) set(key, value string) (err error) {
@@ -57,15 +60,19 @@ func (o *Options) set(key, value string) (err error) {
 	case contract.MTU:
 		o.MTU, err = parseMTU(value)
 	case contract.Mode:
-		err = oneOf(value, "mode", "routed", "l2")
+		err = among(value, "mode", "routed", "l2")
 	case contract.Isolation:
 		err = oneOf(value, "isolation", "open", "project")
 	case contract.Announce:
 		o.Aggregate, err = value == "aggregate", among(value, "way to announce", "host", "aggregate")
 	case contract.IPv6:
 		o.IPv6, err = parseIPv6(value)
-	case contract.Parent, contract.Gateway:
-		err = fmt.Errorf("%q: belongs to mode l2, which is not served yet: leave the key out", value)
+	case contract.Parent:
+		o.Parent, err = checkParent(value)
+	case contract.Gateway:
+		o.Router, err = checkRouter(value)
+	case contract.Attach:
+		o.Attach, err = Attach(value), among(value, "way to attach", string(Bridged), string(Macvlan))
 	default:
 		err = unknown(key)
 	}

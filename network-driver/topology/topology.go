@@ -49,9 +49,13 @@ type Endpoint struct {
 	Address6 netip.Addr `json:"address6,omitzero"`
 	MAC      string     `json:"mac"`
 	Phase    Phase      `json:"phase"`
+	Bits     int        `json:"bits,omitempty"` // of the address's prefix; 0: not said
 	MTU      int        `json:"mtu,omitempty"`
-	Sandbox  string     `json:"sandbox,omitempty"`
-	LostAt   time.Time  `json:"lostAt,omitzero"`
+	// Published are the ports of the host that lead to it.
+	Published []Publication `json:"published,omitempty"`
+
+	Sandbox string    `json:"sandbox,omitempty"`
+	LostAt  time.Time `json:"lostAt,omitzero"`
 	// HomeAt: since when its link's other end has been in no container.
 	HomeAt time.Time `json:"homeAt,omitzero"`
 }
