@@ -12,12 +12,9 @@ import (
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
-// forwardChain is where bridged frames come by, too, if the kernel shows them to the firewall (br_netfilter, which the
-// engine loads).
-const forwardChain = "FORWARD"
-
 // Bridge lets the firewall pass what these segments' bridges carry from port to port: a switch forwards, whatever policy
-// is laid down for packets that the node routes.
+// is laid down for packets that the node routes. Frames come by there if the kernel shows them (br_netfilter, which the
+// engine loads).
 func (g *Gate) Bridge(segments []topology.Segment) error {
 	if shown, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables"); err != nil || strings.TrimSpace(string(shown)) == "0" {
 		segments = nil

@@ -140,7 +140,7 @@ func (s *Segments) lead(from, to netlink.Link) error {
 		}
 		routes = slices.DeleteFunc(routes, madeByKernel)
 		slices.SortStableFunc(routes, func(a, b netlink.Route) int { // a next hop is to be reached first
-			return hop(a) - hop(b)
+			return byNextHop(a) - byNextHop(b)
 		})
 		for _, r := range routes {
 			r.LinkIndex, r.Flags = to.Attrs().Index, r.Flags&int(netlink.FLAG_ONLINK)
@@ -157,7 +157,7 @@ func madeByKernel(r netlink.Route) bool {
 	return r.Protocol == unix.RTPROT_KERNEL || r.Table == unix.RT_TABLE_LOCAL || r.Type != unix.RTN_UNICAST
 }
 
-func hop(r netlink.Route) int {
+func byNextHop(r netlink.Route) int {
 	if r.Gw == nil && r.Via == nil {
 		return 0
 	}

@@ -28,7 +28,7 @@ func physically(t *testing.T, w topology.Network, check func(ctx context.Context
 			t.Fatal(err)
 		}
 		for _, e := range []topology.Endpoint{p1, p2} {
-			if _, err := h.AddEndpoint(t.Context(), e); err != nil {
+			if _, _, err := h.AddEndpoint(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -160,7 +160,7 @@ func TestPortsOfTheHostLeadToAContainerUntilItLeaves(t *testing.T) {
 		if got := h.l2.String(); got != "door 8080/tcp to 10.210.3.7:80" {
 			t.Errorf("after a new start: %s", got)
 		}
-		if _, err := h.AddEndpoint(ctx, e2); err != nil {
+		if _, _, err := h.AddEndpoint(ctx, e2); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := h.Join(ctx, "n1", e2.ID, "/netns/2"); err != nil {
