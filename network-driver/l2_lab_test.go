@@ -101,9 +101,13 @@ func TestContainersOnTheNodesOwnLANLiveThroughAKillAndTheHostIsGivenBack(t *test
 				if err == nil && attach == "bridge" {
 					err = pings(host, "10.98.0.77", "10.98.0.1")
 				}
+				if err != nil {
+					err = fmt.Errorf("%w\ncontainer: %s\nrouter: %s\nMACs: %s\n%s", err, one.Must("ip neigh"), router.Must("ip neigh"),
+						host.Must("bridge fdb"), host.Must("nft list tables"))
+				}
 				return err
 			}
-			lan.Eventually(t, 5*time.Second, "all reach all", all)
+			lan.Eventually(t, 20*time.Second, "all reach all", all)
 			if out := router.Must("ip neigh show to 10.98.0.77"); !strings.Contains(out, "02:42:0a:62:00:4d") {
 				t.Errorf("the router knows %s", out)
 			}
