@@ -92,7 +92,10 @@ func (s *Segments) parent(g topology.Segment) (netlink.Link, error) {
 		return nil, fmt.Errorf("look it up: %w", err)
 	}
 	if _, ours := topology.VLANOf(parent.Attrs().Alias); ours && parent.Attrs().Flags&net.FlagUp == 0 {
-		return parent, s.nl.LinkSetUp(parent) // an earlier run died before it did
+		if err := s.nl.LinkSetUp(parent); err != nil { // an earlier run died before it did
+			return nil, fmt.Errorf("set it up: %w", err)
+		}
+		return s.nl.LinkByName(g.Parent)
 	}
 	return parent, nil
 }
