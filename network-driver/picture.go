@@ -149,6 +149,7 @@ func figures(r node.Report, sessions []bgp.Session, joined int) []driver.Figure 
 			driver.Figure{Name: "rolling_net_neighbour_flaps_total", Help: "How often the session with the neighbour ended.", Counter: true, Value: float64(s.Flaps), Label: "neighbour", Of: a})
 	}
 	all = append(append(all, fastFigures(r.FastPath)...), isolationFigures(r)...)
+	all = append(all, physicalFigures(r)...)
 	ready := 0.0
 	if r.Ready {
 		ready = 1
@@ -192,6 +193,17 @@ func fastShare(packets map[string]uint64) (share float64, any bool) {
 		return 0, false
 	}
 	return float64(fast) / float64(all), true
+}
+
+func physicalFigures(r node.Report) []driver.Figure {
+	all := []driver.Figure{{Name: "rolling_net_published_ports", Help: "Ports of the host that lead to containers.", Value: float64(len(r.Doorways))}}
+	if r.L2 != nil {
+		all = append(all,
+			driver.Figure{Name: "rolling_net_l2_ports", Help: "Containers on bridges of physical networks.", Value: float64(r.L2.Ports)},
+			driver.Figure{Name: "rolling_net_l2_dropped_frames_total", Counter: true, Value: float64(r.L2.Dropped),
+				Help: "Frames of containers with another's MAC or address, dropped since a container came or went last."})
+	}
+	return all
 }
 
 func fastFigures(r topology.FastReport) []driver.Figure {

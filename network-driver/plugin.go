@@ -16,6 +16,7 @@ import (
 	"github.com/rolling-swarm/rolling/internal/contract"
 	"github.com/rolling-swarm/rolling/internal/permits"
 	"github.com/rolling-swarm/rolling/internal/socket"
+	"github.com/rolling-swarm/rolling/network-driver/arp"
 	"github.com/rolling-swarm/rolling/network-driver/balance"
 	"github.com/rolling-swarm/rolling/network-driver/bgp"
 	"github.com/rolling-swarm/rolling/network-driver/driver"
@@ -105,21 +106,26 @@ func edges(c Config, log *slog.Logger) (node.Parts, error) {
 	if err != nil {
 		return none, err
 	}
+	gate := kernel.NewGate(c.IptablesNFT, c.IptablesLegacy)
 	fast, err := fastpath.Open(fastpath.Settings{Wish: fastpath.Wish(c.FastPath)})
 	if err != nil {
 		return none, err
 	}
-	gate := kernel.NewGate(c.IptablesNFT, c.IptablesLegacy)
 	wall, err := kernel.OpenWall(gate)
+	if err != nil {
+		return none, err
+	}
+	l2, err := physical(gate)
 	if err != nil {
 		return none, err
 	}
 	log.Info("the fast path", "path", fast.Report().Path, "refused", fast.Report().Refused)
 	return node.Parts{
-		Wires: wires, Gate: gate, Roads: roads, Fence: fence, Fast: fast, Six: six,
+		Wires: wires, Gate: gate, Roads: roads, Fence: fence, Fast: fast, Six: six, L2: l2,
 		Isolation: node.Isolation{Wall: wall, Outside: c.Outside == "open", Guarded: []isolation.Port{
 			{Protocol: permits.TCP, Number: uint16(c.Port)}, {Protocol: permits.TCP, Number: contract.PolicyPort}, {Protocol: permits.UDP, Number: bfdPort},
 		}},
+		Doors:   kernel.NewDoors(gate),
 		Routers: fabric.Plain(c.routers), Log: log, Now: time.Now,
 	}, nil
 }
@@ -127,6 +133,19 @@ func edges(c Config, log *slog.Logger) (node.Parts, error) {
 // sixProgram is the program for IPv6 that stands beside one for IPv4.
 func sixProgram(path string) string {
 	return filepath.Join(filepath.Dir(path), strings.Replace(filepath.Base(path), "iptables", "ip6tables", 1))
+}
+
+// physical opens what l2 networks stand on.
+func physical(gate *kernel.Gate) (*node.L2, error) {
+	segments, err := kernel.OpenSegments()
+	if err != nil {
+		return nil, err
+	}
+	ports, err := kernel.OpenPorts()
+	if err != nil {
+		return nil, err
+	}
+	return &node.L2{Segments: segments, Ports: ports, Switch: gate, Neighbours: arp.Speaker{}}, nil
 }
 
 // begin reads the state, makes the kernel agree, and only then lets the speaker speak: what it announces first must be whole.

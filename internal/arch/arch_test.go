@@ -53,7 +53,7 @@ const swarmData = "github.com/moby/moby/api/types"
 // edges import their own core, internal/contract and one client library; never a door, never each other.
 var edges = map[string]bool{
 	"ipam-driver/ledger": true, "ipam-driver/swarm": true,
-	"network-driver/kernel": true, "network-driver/fastpath": true, "network-driver/bgp": true, "network-driver/state": true, "network-driver/swarm": true, "network-driver/probe": true, "network-driver/nat": true, "network-driver/policy": true,
+	"network-driver/kernel": true, "network-driver/arp": true, "network-driver/fastpath": true, "network-driver/bgp": true, "network-driver/state": true, "network-driver/swarm": true, "network-driver/probe": true, "network-driver/nat": true, "network-driver/policy": true,
 	"logdriver/pipe": true, "logdriver/spool": true, "logdriver/kafka": true,
 	"exporter/cgroup": true, "exporter/engine": true, "exporter/graphite": true, "exporter/prometheus": true, "exporter/state": true,
 	"agent/loader": true, "agent/swarm": true, "agent/zookeeper": true, "agent/nginx": true, "agent/policy": true,

@@ -28,6 +28,7 @@ const (
 
 	Mode      = "rolling.mode"
 	Parent    = "rolling.parent"
+	Attach    = "rolling.attach" // of mode l2: bridge or macvlan
 	MTU       = "rolling.mtu"
 	Isolation = "rolling.isolation"
 	Announce  = "rolling.announce"
@@ -53,7 +54,7 @@ const (
 
 // NetworkOptions are the keys that a network's driver_opts may carry (docker network create -o).
 func NetworkOptions() []string {
-	return []string{Project, Environment, Mode, Parent, MTU, Isolation, Announce, AnnounceWhen, IPv6, Gateway}
+	return []string{Project, Environment, Mode, Parent, Attach, MTU, Isolation, Announce, AnnounceWhen, IPv6, Gateway}
 }
 
 // IPAMOptions are the keys that a network's IPAM options may carry (docker network create --ipam-opt).

@@ -64,7 +64,7 @@ func run(ctx context.Context, c Config) (err error) {
 	if c.Address.Root, err = lab.Checkout(); err != nil {
 		return err
 	}
-	c.Manager.Root, c.Metrics.Root, c.Logs.Root = c.Address.Root, c.Address.Root, c.Address.Root
+	c.Network.Root, c.Manager.Root, c.Metrics.Root, c.Logs.Root = c.Address.Root, c.Address.Root, c.Address.Root, c.Address.Root
 	begun := time.Now()
 	s, err := site.Up(ctx, c.Lab, say)
 	if err != nil {

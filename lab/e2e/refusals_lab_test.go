@@ -34,7 +34,8 @@ func TestBadNetworksAreRefusedWithTheRemedy(t *testing.T) {
 	}{
 		{"bad-key", "10.211.1.0/24", []string{"-o", "rolling.projct=orders"}, []string{"rolling.projct", `did you mean "rolling.project"`}},
 		{"bad-mode", "10.211.2.0/24", []string{"-o", "rolling.mode=routd"}, []string{"routd", "routed"}},
-		{"l2-mode", "10.211.3.0/24", []string{"-o", "rolling.mode=l2"}, []string{"l2"}},
+		{"l2-without-parent", "10.211.3.0/24", []string{"-o", "rolling.mode=l2", "--ipam-opt", "rolling.gateway=10.211.3.1"}, []string{"rolling.parent: mode l2 needs it"}},
+		{"l2-without-router", "10.211.5.0/24", []string{"-o", "rolling.mode=l2", "-o", "rolling.parent=eth0"}, []string{"name the router with --ipam-opt rolling.gateway"}},
 		{"bad-ipam-key", "10.211.4.0/24", []string{"--ipam-opt", "rolling.quotta=4"}, []string{"rolling.quotta", `did you mean "rolling.quota"`}},
 		{"bad-cidr", "10.211.300.0/24", nil, []string{"10.211.300.0/24"}},
 	} {

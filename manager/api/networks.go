@@ -39,6 +39,7 @@ type NetworkWish struct {
 	Quarantine   string `json:"quarantine,omitempty" doc:"How long a freed address rests." example:"60s"`
 	Mode         string `json:"mode,omitempty" doc:"routed, unless l2 is said."`
 	Parent       string `json:"parent,omitempty" doc:"Of mode l2: the nodes' interface."`
+	Attach       string `json:"attach,omitempty" doc:"Of mode l2: bridge, unless macvlan is said."`
 	Gateway      string `json:"gateway,omitempty" doc:"Of mode l2: the router inside the subnet."`
 	MTU          int    `json:"mtu,omitempty"`
 	Isolation    string `json:"isolation,omitempty" doc:"project or open."`

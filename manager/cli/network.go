@@ -170,6 +170,7 @@ func (c *commands) networkCreate() *cobra.Command {
 	f.StringVar(&w.Quarantine, "quarantine", "", "how long a freed address rests (default: the plugin's setting, 60s)")
 	f.StringVar(&w.Mode, "mode", "", "routed (default) or l2")
 	f.StringVar(&w.Parent, "parent", "", "of l2: the nodes' interface")
+	f.StringVar(&w.Attach, "attach", "", "of l2: bridge (default) or macvlan")
 	f.StringVar(&w.Gateway, "gateway", "", "of l2: the router inside the subnet")
 	f.IntVar(&w.MTU, "mtu", 0, "of its interfaces (default: that of the node's own)")
 	f.StringVar(&w.Isolation, "isolation", "", "project (default) or open")

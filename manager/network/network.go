@@ -32,6 +32,7 @@ type Wish struct {
 	Quarantine   string
 	Mode         string // routed or l2
 	Parent       string
+	Attach       string // bridge or macvlan
 	Gateway      string
 	MTU          int
 	Isolation    string
@@ -226,6 +227,7 @@ func (d *draft) choice(at, key, value string, choices ...string) {
 // mode is how containers are joined to the rest of the company.
 func (d *draft) mode() {
 	d.choice("mode", contract.Mode, d.Mode, "routed", "l2")
+	d.choice("attach", contract.Attach, d.Attach, "bridge", "macvlan")
 	d.choice("isolation", contract.Isolation, d.Isolation, "project", "open")
 	d.choice("announce", contract.Announce, d.Announce, "host", "aggregate")
 	d.choice("announceWhen", contract.AnnounceWhen, d.AnnounceWhen, "ready", "healthy")
@@ -245,6 +247,8 @@ func (d *draft) mode() {
 	switch {
 	case !bridged && d.Parent != "":
 		d.say("parent", "only a network of mode l2 has a parent interface")
+	case !bridged && d.Attach != "":
+		d.say("attach", "only a network of mode l2 is attached to an interface")
 	case bridged && !parentName.MatchString(d.Parent):
 		d.say("parent", "%.50q: want the interface that nodes have in that network", d.Parent)
 	case bridged:

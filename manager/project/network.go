@@ -21,6 +21,7 @@ func optionRules() keys {
 	return keys{
 		contract.Mode:         oneOf("mode", "routed", "l2"),
 		contract.Parent:       matching("the name of a network interface", interfacePattern),
+		contract.Attach:       oneOf("way to attach", "bridge", "macvlan"),
 		contract.MTU:          whole(576, 65535),
 		contract.Isolation:    oneOf("isolation", "project", "open"),
 		contract.Announce:     oneOf("announcement", "host", "aggregate"),

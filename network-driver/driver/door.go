@@ -40,6 +40,8 @@ type Node interface {
 	Join(ctx context.Context, n topology.NetworkID, e topology.EndpointID, sandbox string) (topology.Link, error)
 	Leave(context.Context, topology.NetworkID, topology.EndpointID) error
 	Endpoint(context.Context, topology.NetworkID, topology.EndpointID) (topology.Endpoint, error)
+	Publish(context.Context, topology.NetworkID, topology.EndpointID, []topology.Publication) error
+	Revoke(context.Context, topology.NetworkID, topology.EndpointID) error
 }
 
 // Door answers the engine.

@@ -49,8 +49,8 @@ func newPlugin(t *testing.T) *plugin {
 		t.Fatal(err)
 	}
 	p := &plugin{t: t, kernel: kerneltest.NewFake()}
-	log := slog.New(slog.DiscardHandler)
-	p.node = node.New(node.Parts{Wires: p.kernel.Wires(), Gate: p.kernel.Gate(), Roads: p.kernel.Roads(), Fast: p.kernel.Fast(), Isolation: node.Isolation{Wall: p.kernel.Wall(), Outside: true}, Announcer: mute{}, Log: log, Now: time.Now})
+	log, l2 := slog.New(slog.DiscardHandler), kerneltest.NewFakeL2()
+	p.node = node.New(node.Parts{Wires: p.kernel.Wires(), Gate: p.kernel.Gate(), Roads: p.kernel.Roads(), Fast: p.kernel.Fast(), L2: l2.Edges(), Doors: l2.Doors(), Isolation: node.Isolation{Wall: p.kernel.Wall(), Outside: true}, Announcer: mute{}, Log: log, Now: time.Now})
 	path := filepath.Join(folder, "s", "net.sock")
 	l, err := socket.Listen(path)
 	if err != nil {
@@ -100,6 +100,7 @@ func (p *plugin) post(call string, body io.Reader) (int, string) {
 const (
 	net1 = `"NetworkID":"k3uv0xn9lzwgx5q1p7f2a8b4c"`
 	ep1  = net1 + `,"EndpointID":"a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90"`
+	ep2  = `"NetworkID":"l2","EndpointID":"b1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90"`
 	pool = `"IPv4Data":[{"AddressSpace":"pglobal","Pool":"10.210.3.0/24","Gateway":"169.254.1.1/24"}]`
 )
 
@@ -123,6 +124,14 @@ func TestTheProtocol(t *testing.T) {
 			`{"InterfaceName":{"SrcName":"rca1b2c3d4e5f","DstPrefix":"eth"},"Gateway":"169.254.1.1","GatewayIPv6":"","StaticRoutes":[{"Destination":"169.254.1.1/32","RouteType":1,"NextHop":""}],"DisableGatewayService":true}`},
 		{"it publishes no port", "NetworkDriver.ProgramExternalConnectivity", `{` + ep1 + `,"Options":{"com.docker.network.endpoint.exposedports":[{"Proto":6,"Port":80}],"com.docker.network.portmap":[]}}`, `{}`},
 		{"it is asked about", "NetworkDriver.EndpointOperInfo", `{` + ep1 + `}`, `{"Value":{"address":"10.210.3.7","interface":"rla1b2c3d4e5f","mac":"02:42:0a:d2:03:07","mtu":"1400","phase":"joined"}}`},
+		{"the nodes' own network as an l2 network", "NetworkDriver.AllocateNetwork", `{"NetworkID":"l2","Options":{"rolling.mode":"l2","rolling.parent":"eth0"},"IPv4Data":[{"Pool":"10.98.0.0/24","Gateway":"10.98.0.1/24"}]}`, `{"Options":{"rolling.mode":"l2","rolling.parent":"eth0"}}`},
+		{"it is created", "NetworkDriver.CreateNetwork", `{"NetworkID":"l2","Options":{"com.docker.network.generic":{"rolling.mode":"l2","rolling.parent":"eth0"}},"IPv4Data":[{"Pool":"10.98.0.0/24","Gateway":"10.98.0.1/24"}]}`, `{}`},
+		{"an endpoint with an address of that network", "NetworkDriver.CreateEndpoint", `{` + ep2 + `,"Interface":{"Address":"10.98.0.77/24"}}`, `{"Interface":{"Address":"","AddressIPv6":"","MacAddress":"02:42:0a:62:00:4d"}}`},
+		{"it joins, behind the real router", "NetworkDriver.Join", `{` + ep2 + `,"SandboxKey":"/var/run/docker/netns/2"}`,
+			`{"InterfaceName":{"SrcName":"rcb1b2c3d4e5f","DstPrefix":"eth"},"Gateway":"10.98.0.1","GatewayIPv6":"","StaticRoutes":null,"DisableGatewayService":true}`},
+		{"it leaves too", "NetworkDriver.Leave", `{` + ep2 + `}`, `{}`},
+		{"the l2 network is deleted with what is left of it", "NetworkDriver.DeleteNetwork", `{"NetworkID":"l2"}`, `{}`},
+		{"a port of the host is published", "NetworkDriver.ProgramExternalConnectivity", `{` + ep1 + `,"Options":{"com.docker.network.portmap":[{"Proto":6,"IP":"","Port":80,"HostIP":"","HostPort":8080,"HostPortEnd":8080}]}}`, `{}`},
 		{"the engine discovers itself", "NetworkDriver.DiscoverNew", `{"DiscoveryType":1,"DiscoveryData":{"Address":"10.98.0.21","BindAddress":"10.98.0.21","Self":true}}`, `{}`},
 		{"nothing is published any more", "NetworkDriver.RevokeExternalConnectivity", `{` + ep1 + `}`, `{}`},
 		{"it leaves", "NetworkDriver.Leave", `{` + ep1 + `}`, `{}`},
@@ -156,7 +165,7 @@ func TestRefusals(t *testing.T) {
 		want                []string
 	}{
 		{"all problems of a network at once", "AllocateNetwork", `{` + net1 + `,"Options":{"rolling.mode":"l2","rolling.mod":"x"},"IPv4Data":[],"IPv6Data":[{"Pool":"fd00::/64"}]}`,
-			[]string{"network k3uv0xn9lzwg is refused", `driver_opts.rolling.mode: \"l2\" is not served yet`, "did you mean", "IPv6 addresses are derived from the IPv4 ones", "has 0 IPv4 subnets"}},
+			[]string{"network k3uv0xn9lzwg is refused", `driver_opts.rolling.parent: mode l2 needs it`, "did you mean", "IPv6 addresses are derived from the IPv4 ones", "has 0 IPv4 subnets"}},
 		{"a network with two subnets", "AllocateNetwork", `{` + net1 + `,"IPv4Data":[{"Pool":"10.0.0.0/24","Gateway":"10.0.0.1/24"},{"Pool":"10.1.0.0/24","Gateway":"10.1.0.1/24"}]}`, []string{"2 IPv4 subnets: want exactly one"}},
 		{"a subnet that is none", "CreateNetwork", `{` + net1 + `,"IPv4Data":[{"Pool":"ten","Gateway":"10.0.0.1"}]}`, []string{`subnet \"ten\" is not an IPv4 prefix`}},
 		{"a null subnet", "CreateNetwork", `{` + net1 + `,"IPv4Data":[null]}`, []string{"want exactly one"}},
@@ -180,8 +189,11 @@ func TestRefusals(t *testing.T) {
 		{"a deletion of nobody", "DeleteEndpoint", `{` + mac + `}`, []string{"is not known on this node"}},
 		{"a question about nobody", "EndpointOperInfo", `{` + mac + `}`, []string{"is not known on this node"}},
 		{"a deletion of no network", "DeleteNetwork", `{"NetworkID":"nope"}`, []string{"network nope is not known on this node"}},
-		{"published ports", "ProgramExternalConnectivity", `{` + ep1 + `,"Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":8080}]}}`,
-			[]string{"publishes 1 ports of the host (mode: host): not served yet", "reaches the container at 10.210.3.7"}},
+		{"a published port of no number", "ProgramExternalConnectivity", `{` + ep1 + `,"Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":0}]}}`, []string{"name the host's port"}},
+		{"a range of published ports", "ProgramExternalConnectivity", `{` + ep1 + `,"Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":8000,"HostPortEnd":8010}]}}`, []string{"8000 to 8010 of the node: name one port"}},
+		{"a published port of SCTP", "ProgramExternalConnectivity", `{` + ep1 + `,"Options":{"com.docker.network.portmap":[{"Proto":132,"Port":80,"HostPort":8080}]}}`, []string{"only tcp and udp are published"}},
+		{"a published port of IPv6", "ProgramExternalConnectivity", `{` + ep1 + `,"Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostIP":"fd00::1","HostPort":8080}]}}`, []string{"only IPv4 addresses of the node"}},
+		{"an l2 network whose address pool was not told of the router", "AllocateNetwork", `{` + net1 + `,"Options":{"rolling.mode":"l2","rolling.parent":"eth1"},"IPv4Data":[{"Pool":"10.5.0.0/24","Gateway":"169.254.1.1/24"}]}`, []string{"name the router with --ipam-opt rolling.gateway=ADDRESS"}},
 		{"published ports of nobody", "ProgramExternalConnectivity", `{` + mac + `}`, []string{"is not known on this node"}},
 		{"what is no JSON", "Join", `{"NetworkID":`, []string{"is not the JSON that the protocol names"}},
 		{"a field of another kind", "Join", `{"NetworkID":7}`, []string{"is not the JSON"}},

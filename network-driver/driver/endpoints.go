@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// portMapKey carries host-mode published ports.
-	portMapKey = "com.docker.network.portmap"
 	// inContainer is how interfaces are called inside: eth0, eth1, …
 	inContainer = "eth"
 	// connected is the protocol's word for a route without a next hop.
@@ -57,10 +55,7 @@ func endpoint(r network.CreateEndpointRequest) (topology.Endpoint, error) {
 	if err != nil || !p.Addr().Is4() {
 		return e, fmt.Errorf("address %q is not IPv4 with a prefix length, such as 10.210.3.7/32", r.Interface.Address)
 	}
-	if !p.IsSingleIP() {
-		return e, fmt.Errorf("address %s is not a /32: %w", p, errForeign)
-	}
-	e.Address = p.Addr()
+	e.Address, e.Bits = p.Addr(), p.Bits()
 	if r.Interface.MacAddress != "" {
 		mac, err := net.ParseMAC(r.Interface.MacAddress)
 		if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
@@ -100,7 +95,8 @@ func (d *Door) endpointInfo(ctx context.Context, r network.InfoRequest) (*networ
 }
 
 // join gives the container one interface, and a default route by the network's own link-local gateway: networks of one
-// container must not share it. DisableGatewayService keeps Docker's own gateway bridge out of the container.
+// container must not share it. On an l2 network the gateway is the site's router. DisableGatewayService keeps Docker's
+// own gateway bridge out of the container.
 func (d *Door) join(ctx context.Context, r network.JoinRequest) (*network.JoinResponse, error) {
 	l, err := d.node.Join(ctx, topology.NetworkID(r.NetworkID), topology.EndpointID(r.EndpointID), r.SandboxKey)
 	if err != nil {
@@ -109,8 +105,10 @@ func (d *Door) join(ctx context.Context, r network.JoinRequest) (*network.JoinRe
 	answer := &network.JoinResponse{
 		InterfaceName:         network.InterfaceName{SrcName: l.Peer, DstPrefix: inContainer},
 		Gateway:               l.Gateway.String(),
-		StaticRoutes:          []*network.StaticRoute{{Destination: netip.PrefixFrom(l.Gateway, 32).String(), RouteType: connected}},
 		DisableGatewayService: true,
+	}
+	if l.Segment.IsZero() {
+		answer.StaticRoutes = []*network.StaticRoute{{Destination: netip.PrefixFrom(l.Gateway, 32).String(), RouteType: connected}}
 	}
 	if l.Address6.IsValid() {
 		answer.GatewayIPv6 = l.Gateway6.String()
@@ -121,22 +119,4 @@ func (d *Door) join(ctx context.Context, r network.JoinRequest) (*network.JoinRe
 
 func (d *Door) leave(ctx context.Context, r network.LeaveRequest) (empty, error) {
 	return empty{}, d.node.Leave(ctx, topology.NetworkID(r.NetworkID), topology.EndpointID(r.EndpointID))
-}
-
-// publish would be asked to map ports of the host: to say nothing would leave them dead.
-func (d *Door) publish(ctx context.Context, r network.ProgramExternalConnectivityRequest) (empty, error) {
-	e, err := d.node.Endpoint(ctx, topology.NetworkID(r.NetworkID), topology.EndpointID(r.EndpointID))
-	if err != nil {
-		return empty{}, err
-	}
-	maps, _ := r.Options[portMapKey].([]any)
-	if len(maps) == 0 {
-		return empty{}, nil
-	}
-	return empty{}, fmt.Errorf("endpoint %s publishes %d ports of the host (mode: host): not served yet: remove them; the whole network reaches the container at %s",
-		e.ID.Short(), len(maps), e.Address)
-}
-
-func (d *Door) revoke(context.Context, network.RevokeExternalConnectivityRequest) (empty, error) {
-	return empty{}, nil
 }

@@ -37,8 +37,8 @@ func (d *Door) allocateNetwork(ctx context.Context, r network.AllocateNetworkReq
 	for i := range r.IPv4Data {
 		pools = append(pools, &r.IPv4Data[i])
 	}
-	pool, _, err := subnet(pools)
-	if err == nil {
+	pool, _, err := subnet(pools, options)
+	if err == nil && options.Segment().IsZero() { // an l2 network may well be the nodes' own
 		err = d.node.AllowPool(ctx, pool)
 	}
 	if six := (topology.Network{Pool: pool, Options: options}).SixPool(); err == nil && six.IsValid() {
@@ -82,7 +82,7 @@ func (d *Door) createNetwork(ctx context.Context, r network.CreateNetworkRequest
 	if on, ok := r.Options[ipv6Key].(bool); ok && on || len(r.IPv6Data) > 0 {
 		problems = append(problems, errIPv6)
 	}
-	pool, gateway, err := subnet(r.IPv4Data)
+	pool, gateway, err := subnet(r.IPv4Data, options)
 	if err != nil {
 		problems = append(problems, err)
 	}
@@ -110,7 +110,7 @@ func generic(options map[string]any) map[string]string {
 var errForeign = errors.New("the network does not use rolling/ipam: make it with --ipam-driver rolling/ipam:latest, and without --gateway")
 
 // subnet reads the one IPv4 pool, and the gateway, which may come with any mask.
-func subnet(data []*network.IPAMData) (pool netip.Prefix, gateway netip.Addr, err error) {
+func subnet(data []*network.IPAMData, options topology.Options) (pool netip.Prefix, gateway netip.Addr, err error) {
 	if len(data) != 1 || data[0] == nil {
 		return pool, gateway, fmt.Errorf("it has %d IPv4 subnets: want exactly one (a new leader of the Swarm would mix the pools of two)", len(data))
 	}
@@ -120,8 +120,12 @@ func subnet(data []*network.IPAMData) (pool netip.Prefix, gateway netip.Addr, er
 	}
 	text, _, _ := strings.Cut(data[0].Gateway, "/")
 	gateway, err = netip.ParseAddr(text)
-	if err != nil || !gateway.Is4() || !gateway.IsLinkLocalUnicast() {
+	routed := options.Segment().IsZero()
+	if err != nil || !gateway.Is4() || routed && !gateway.IsLinkLocalUnicast() {
 		return pool, gateway, fmt.Errorf("its gateway %q is not link-local, such as 169.254.1.1: %w", data[0].Gateway, errForeign)
+	}
+	if err := options.CheckGateway(pool, gateway); err != nil {
+		return pool, gateway, err
 	}
 	if other, what, reserved := contract.Reserved(pool); reserved {
 		return pool, gateway, fmt.Errorf("its subnet %s overlaps %s (%s), whose addresses no container can have: choose another", pool, other, what)

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -38,6 +39,9 @@ func (w *Wires) Plug(l topology.Link) error {
 }
 
 func (w *Wires) plug(l topology.Link) error {
+	if l.Segment.Attach == topology.Macvlan {
+		return w.ride(l)
+	}
 	end, err := w.nl.LinkByName(l.Name)
 	switch {
 	case err == nil && end.Type() != "veth":
@@ -121,6 +125,9 @@ func (w *Wires) clothe(end netlink.Link, l topology.Link) error {
 			return fmt.Errorf("set it up: %w", err)
 		}
 	}
+	if !l.Segment.IsZero() {
+		return w.bridge(end, l.Segment)
+	}
 	gateway := &netlink.Addr{IPNet: host(l.Gateway), Scope: unix.RT_SCOPE_LINK}
 	if err := w.nl.AddrAdd(end, gateway); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("give it the gateway %s: %w", l.Gateway, err)
@@ -136,7 +143,7 @@ func (w *Wires) clothe(end netlink.Link, l topology.Link) error {
 
 // Unplug removes one link, and with it its address and route. One that is not there is no error.
 func (w *Wires) Unplug(name string) error {
-	end, err := w.nl.LinkByName(name)
+	end, err := w.end(name)
 	if missing(err) {
 		return nil
 	}
@@ -174,14 +181,21 @@ func (w *Wires) Set(links []topology.Link) error {
 	}
 	for _, end := range ends {
 		a := end.Attrs()
-		if !wanted[a.Name] {
-			problems = append(problems, w.Unplug(a.Name))
+		if name := present(end).Name; !wanted[name] {
+			problems = append(problems, w.Unplug(name))
 		}
 		if d := dressed[a.Index]; a.Flags&net.FlagUp != 0 && d.gateway.IsValid() && d.address.IsValid() {
 			right[a.Alias+" "+d.String()] = true
 		}
 	}
+	bridged := w.bridged(ends)
 	for _, l := range links {
+		if !l.Segment.IsZero() {
+			if l.Segment.Attach == topology.Bridged && !bridged[l.Alias()] {
+				problems = append(problems, w.Plug(l))
+			}
+			continue // a macvlan is in its container, and cannot be made again
+		}
 		if !right[l.Alias()+" "+dress{l.Gateway, l.Address, l.Gateway6, l.Address6}.String()] {
 			problems = append(problems, w.Plug(l))
 		}
@@ -250,7 +264,7 @@ func (w *Wires) List() ([]topology.Present, error) {
 
 // Find tells of one link of ours.
 func (w *Wires) Find(name string) (topology.Present, bool, error) {
-	end, err := w.nl.LinkByName(name)
+	end, err := w.end(name)
 	if missing(err) {
 		return topology.Present{}, false, nil
 	}
@@ -261,9 +275,13 @@ func (w *Wires) Find(name string) (topology.Present, bool, error) {
 }
 
 func present(end netlink.Link) topology.Present {
+	name := end.Attrs().Name
 	l, err := topology.ParseAlias(end.Attrs().Alias)
-	if err != nil || l.Name != end.Attrs().Name {
-		l = topology.Link{Name: end.Attrs().Name}
+	if end.Type() == macvlan {
+		return topology.Present{Link: cmp.Or(l, topology.Link{Name: topology.HostEndOf(name)}), PeerHome: true}
+	}
+	if err != nil || l.Name != name {
+		l = topology.Link{Name: name}
 	}
 	// A peer in another namespace has that namespace's number in the answer; one at home has none.
 	return topology.Present{Link: l, PeerHome: end.Attrs().NetNsID < 0}
@@ -277,8 +295,12 @@ func (w *Wires) all() ([]netlink.Link, error) {
 	return slices.DeleteFunc(links, func(l netlink.Link) bool { return !ours(l) }), nil
 }
 
-// ours is a veth with a name that we give, and with our alias or, when a plugin died before it could set one, none.
+// ours is a veth with a name that we give, and with our alias or, when a plugin died before it could set one, none; or a
+// macvlan that no container has.
 func ours(l netlink.Link) bool {
 	a := l.Attrs()
+	if l.Type() == macvlan {
+		return topology.HostEndOf(a.Name) != "" && (a.Alias == "" || topology.OwnAlias(a.Alias))
+	}
 	return l.Type() == "veth" && topology.OwnName(a.Name) && (a.Alias == "" || topology.OwnAlias(a.Alias))
 }

@@ -46,13 +46,15 @@ func (n *Node) welcome() {
 		if now.Sub(since) > lookFor {
 			continue
 		}
-		p, found, err := n.parts.Wires.Find(topology.HostEnd(id))
-		if err != nil || found && p.PeerHome {
+		e := n.state.Endpoints[id]
+		p, found, err := n.find(e)
+		if g, _ := n.state.OnSegment(e); err != nil || found && p.PeerHome || !found && g.Attach == topology.Macvlan {
 			young = true
 			continue
 		}
 		delete(n.waiting, id)
 		here = here || found
+		n.hail(id)
 	}
 	n.lookAt = time.Time{}
 	if young {
@@ -72,6 +74,7 @@ func (n *Node) seen(present []topology.Present) {
 	for id := range n.waiting {
 		if !home[topology.HostEnd(id)] {
 			delete(n.waiting, id)
+			n.hail(id)
 		}
 	}
 }
@@ -89,6 +92,9 @@ func (n *Node) announce() {
 			continue
 		}
 		told[e.Address] = true
+		if _, on := n.state.OnSegment(e); on {
+			continue // its neighbours find it by ARP
+		}
 		if err := guard.Holds(e.Address); err != nil {
 			problems = append(problems, err)
 			continue

@@ -29,6 +29,9 @@ func (n *Node) AddNetwork(ctx context.Context, w topology.Network) error {
 		if have, known := n.state.Networks[w.ID]; known && have == w {
 			return nil
 		}
+		if err := n.state.Clashes(w); err != nil {
+			return err
+		}
 		if err := n.commit(topology.Change{PutNetworks: []topology.Network{w}}); err != nil {
 			return err
 		}
@@ -58,7 +61,9 @@ func (n *Node) RemoveNetwork(ctx context.Context, id topology.NetworkID) error {
 		for _, e := range c.DropEndpoints {
 			n.gone.add(string(e))
 		}
+		n.doors()
 		n.fast()
+		n.segments()
 		n.announce()
 		n.gate()
 		return nil
@@ -76,6 +81,9 @@ func (n *Node) AddEndpoint(ctx context.Context, e topology.Endpoint) (mac string
 		w, err := n.state.Network(e.Network)
 		if err != nil {
 			return err
+		}
+		if err := w.Fits(e); err != nil {
+			return fmt.Errorf("endpoint %s: %w", e.ID.Short(), err)
 		}
 		if !w.Pool.Contains(e.Address) {
 			return fmt.Errorf("endpoint %s: address %s is outside the pool %s of network %s: does the network use rolling/ipam?", e.ID.Short(), e.Address, w.Pool, w.ID.Short())
@@ -98,6 +106,9 @@ func (n *Node) AddEndpoint(ctx context.Context, e topology.Endpoint) (mac string
 
 // Join puts the endpoint's link into the kernel, and tells it.
 func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology.EndpointID, sandbox string) (topology.Link, error) {
+	if err := n.approach(ctx, network, id); err != nil {
+		return topology.Link{}, err
+	}
 	return serve(ctx, n, func() (topology.Link, error) {
 		none := topology.Link{}
 		e, err := n.state.Endpoint(network, id)
@@ -116,7 +127,10 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 		if err := n.clear(e); err != nil {
 			return none, err
 		}
-		if e.MTU = n.uplink.MTU; n.state.Networks[network].Options.MTU != 0 {
+		if e.MTU, err = n.base(e); err != nil {
+			return none, err
+		}
+		if n.state.Networks[network].Options.MTU != 0 {
 			e.MTU = n.state.Networks[network].Options.MTU
 		}
 		e.Phase, e.Sandbox, e.HomeAt, e.JoinedAt, e.HealthyAt = topology.Joined, sandbox, time.Time{}, n.parts.Now().UTC(), time.Time{}
@@ -124,6 +138,9 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 			return none, err
 		}
 		l := n.state.LinkOf(e)
+		if err := n.fenced(e); err != nil {
+			return none, n.undo(e, err)
+		}
 		if err := n.parts.Wires.Plug(l); err != nil {
 			return none, n.undo(e, err)
 		}
@@ -142,7 +159,9 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 // free refuses an address that a node or a router has, or that lies in this node's own network.
 func (n *Node) free(e topology.Endpoint) error {
 	err := n.look()
-	if err == nil {
+	if _, on := n.state.OnSegment(e); err == nil && on {
+		err = n.guard().Attaches(e.Address)
+	} else if err == nil {
 		err = n.guard().Wires(e.Address)
 	}
 	if err == nil && e.Address6.IsValid() {
@@ -161,7 +180,7 @@ func (n *Node) unheld(e topology.Endpoint) error {
 	if !held {
 		return nil
 	}
-	p, found, err := n.parts.Wires.Find(topology.HostEnd(other.ID))
+	p, found, err := n.find(other)
 	if err != nil {
 		return fmt.Errorf("endpoint %s: %w", e.ID.Short(), err)
 	}
@@ -177,7 +196,7 @@ func (n *Node) unheld(e topology.Endpoint) error {
 
 // clear removes a link that an earlier Join left, if its other end is not at home: the engine wants a fresh one to move.
 func (n *Node) clear(e topology.Endpoint) error {
-	p, found, err := n.parts.Wires.Find(topology.HostEnd(e.ID))
+	p, found, err := n.find(e)
 	if err != nil {
 		return fmt.Errorf("endpoint %s: %w", e.ID.Short(), err)
 	}
@@ -212,7 +231,7 @@ func (n *Node) Leave(ctx context.Context, network topology.NetworkID, id topolog
 		if err := n.unplug(e); err != nil {
 			return err
 		}
-		e.Phase = topology.Created
+		e.Phase, e.Published = topology.Created, nil
 		return n.withdraw(e, topology.Change{PutEndpoints: []topology.Endpoint{e}})
 	})
 }
@@ -252,8 +271,10 @@ func (n *Node) withdraw(e topology.Endpoint, c topology.Change) error {
 	if err := n.commit(c); err != nil {
 		return err
 	}
+	n.doors()
 	n.fast()
 	n.sixCheck()
+	n.segments()
 	n.announce()
 	n.restore(topology.Route{Prefix: netip.PrefixFrom(e.Address, e.Address.BitLen())})
 	if e.Address6.IsValid() {

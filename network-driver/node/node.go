@@ -80,7 +80,9 @@ type Parts struct {
 	Roads     Roads
 	Fence     Fence // nil: this node is never a border
 	Fast      FastPath
-	Six       Six // nil: IPv6 is left alone
+	Six       Six   // nil: IPv6 is left alone
+	L2        *L2   // nil: no network of mode l2 is served
+	Doors     Doors // nil: no port is published
 	Announcer Announcer
 	Balancer  Balancer // nil: no virtual address is served
 	Isolation Isolation
@@ -130,7 +132,8 @@ type Node struct {
 	lookAt     time.Time                         // for those that joined a moment ago
 	heard      time.Time                         // somebody asked whose health is awaited
 	begun      time.Time
-	steps      []func()       // of the first reconcile that are still to be done
+	steps      []func() // of the first reconcile that are still to be done
+	l2         physical
 	borders    []netip.Prefix // pools that this node announces as a whole, and so forwards
 	serving    serving
 	apart      apart
@@ -148,7 +151,7 @@ func New(p Parts) *Node {
 		parts: p, calls: make(chan call), learn: make(chan []topology.Route, backlog),
 		settle: make(chan struct{}, 1), members: make(chan topology.Membership, 1),
 		border: make(chan []netip.Prefix, 1), apart: apart{marks: topology.Marks{}}, serve: make(chan serving, 1), waiting: map[topology.EndpointID]time.Time{},
-		state: topology.NewState(), learnt: topology.Learnt{}, gone: newMemory(), problems: map[string]string{},
+		state: topology.NewState(), learnt: topology.Learnt{}, gone: newMemory(), problems: map[string]string{}, l2: newPhysical(),
 		refused: errors.New("the plugin is still reading its state: try again"),
 	}
 }

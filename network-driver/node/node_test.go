@@ -95,6 +95,7 @@ func (s store) Save(c topology.Change) error {
 type host struct {
 	t       *testing.T
 	kernel  *kerneltest.Fake
+	l2      *kerneltest.FakeL2
 	fabric  *announced
 	path    string
 	routers []topology.Router
@@ -107,7 +108,7 @@ type host struct {
 }
 
 func newHost(t *testing.T) *host {
-	return &host{t: t, kernel: kerneltest.NewFake(), fabric: &announced{}, path: filepath.Join(t.TempDir(), "net.db")}
+	return &host{t: t, kernel: kerneltest.NewFake(), l2: kerneltest.NewFakeL2(), fabric: &announced{}, path: filepath.Join(t.TempDir(), "net.db")}
 }
 
 // live is one life of the plugin's process.
@@ -129,7 +130,7 @@ func (h *host) live(f *faults) {
 	h.Node = node.New(node.Parts{
 		Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Fast: h.kernel.Fast(), Announcer: h.fabric, Balancer: &h.places,
 		Isolation: node.Isolation{Wall: h.kernel.Wall(), Outside: true},
-		Routers:   h.routers, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		L2:        h.l2.Edges(), Doors: h.l2.Doors(), Routers: h.routers, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	ended := make(chan struct{})
 	go func() {

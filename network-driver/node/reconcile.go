@@ -20,6 +20,7 @@ func (n *Node) tend() {
 	n.ticks++
 	n.observe()
 	n.despair()
+	n.greet()
 	if n.ticks%wholeEvery == 0 || len(n.problems) > 0 {
 		n.reconcile()
 		return
@@ -39,7 +40,7 @@ func (n *Node) reconcile() {
 
 // whole are the steps of a reconcile after the look at the uplink.
 func (n *Node) whole() []func() {
-	return []func(){n.links, n.gate, n.roads, n.parts.Isolation.Wall.Doubt, n.fast, n.announce}
+	return []func(){n.segments, n.links, n.gate, n.roads, n.parts.Isolation.Wall.Doubt, n.doors, n.fast, n.announce}
 }
 
 func (n *Node) links() {
@@ -110,7 +111,7 @@ func (n *Node) look() error {
 
 // observe lets go of endpoints whose containers ended without a word.
 func (n *Node) observe() {
-	present, err := n.parts.Wires.List()
+	present, err := n.present()
 	if err != nil {
 		n.note("observe", err)
 		return
@@ -127,6 +128,7 @@ func (n *Node) found(present []topology.Present) {
 		return
 	}
 	n.note("observe", n.commit(c))
+	n.doors()
 	n.fast() // an address that went with its link may be another node's in a moment
 	for _, e := range c.PutEndpoints {
 		if e.Phase == topology.Lost {

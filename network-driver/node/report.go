@@ -33,6 +33,8 @@ type Report struct {
 	Uplink     topology.Uplink       `json:"uplink"`
 	Isolation  Apart                 `json:"isolation"`
 	Awaited    []topology.EndpointID `json:"awaited"` // announced once their containers are healthy
+	L2         *L2Report             `json:"l2,omitempty"`
+	Doorways   []topology.Doorway    `json:"doorways,omitempty"` // published ports of the host
 }
 
 // Report tells how it stands, also while no call is served.
@@ -44,6 +46,7 @@ func (n *Node) Report(ctx context.Context) (Report, error) {
 			Endpoints: slices.SortedFunc(maps.Values(n.state.Endpoints), func(a, b topology.Endpoint) int { return strings.Compare(string(a.ID), string(b.ID)) }),
 			Pools:     n.state.Pools(), Routes: make(map[string]netip.Addr, len(n.learnt)), Settled: n.settled, Counts: n.counts,
 			FastPath: n.parts.Fast.Report(), Uplink: n.uplink, Isolation: n.standing(), Awaited: n.awaited(),
+			L2: n.l2Report(), Doorways: n.state.Doorways(),
 		}
 		r.FastPath.Idle = n.idle
 		if n.refused != nil {

@@ -149,14 +149,18 @@ func (s State) legs(g Guard, b isolation.Book) []Leg {
 	sources := s.sources()
 	var all []Leg
 	for _, l := range s.Links() {
-		if g.Holds(l.Address) != nil {
+		if g.Holds(l.Address) != nil || !l.Segment.IsZero() { // bridged frames are checked at their ports
 			continue
 		}
 		own := []netip.Addr{l.Address}
 		if box := BoxOf(s.Endpoints[l.Endpoint].Sandbox); box != "" {
 			own = sources[box]
 		}
-		all = append(all, Leg{Name: l.Name, Address: l.Address, MAC: l.MAC, MTU: l.MTU, Group: Group(b.Group(l.Address)), Sources: own})
+		leg := Leg{Name: l.Name, Address: l.Address, MAC: l.MAC, MTU: l.MTU, Group: Group(b.Group(l.Address)), Sources: own}
+		if len(s.Endpoints[l.Endpoint].Published) > 0 {
+			leg.Group = 0 // its answers have to be translated back: the ordinary way does
+		}
+		all = append(all, leg)
 	}
 	return all
 }
@@ -199,7 +203,7 @@ const (
 func (s State) StrangeMTU(u Uplink) []string {
 	var all []string
 	for _, l := range s.Links() {
-		if u.MTU > 0 && l.MTU > u.MTU {
+		if u.MTU > 0 && l.MTU > u.MTU && l.Segment.IsZero() {
 			all = append(all, l.Address.String())
 		}
 	}

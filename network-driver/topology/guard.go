@@ -53,6 +53,17 @@ func (g Guard) Installs(r Route) bool {
 	return r.Prefix.IsSingleIP() && (a.Is4() || usable(a)) && !g.containers[a] && r.Via.IsValid() && r.Via.Is4() == a.Is4() && r.Via != a && g.Wires(a) == nil
 }
 
+// Attaches refuses an address that no container may have on a physical network, which may well be the nodes' own.
+func (g Guard) Attaches(a netip.Addr) error {
+	if who, held := g.holders[a]; held {
+		return fmt.Errorf("address %s is %s: keep it out of the network's choice with --ipam-opt %s=FIRST-LAST", a, who, contract.Range)
+	}
+	if other, what, reserved := contract.Reserved(netip.PrefixFrom(a, a.BitLen())); reserved {
+		return fmt.Errorf("address %s lies in %s (%s): no container can have it", a, other, what)
+	}
+	return nil
+}
+
 // Wires refuses an address that no container may have.
 func (g Guard) Wires(a netip.Addr) error {
 	if err := g.Holds(a); err != nil {

@@ -26,6 +26,7 @@ type Link struct {
 	Address6 netip.Addr // none in a network without IPv6
 	Gateway6 netip.Addr
 	Box      string // the container's sandbox, shortened: what links of one container have in common
+	Segment  Segment
 }
 
 // Present is a link of ours that the kernel has.
@@ -52,6 +53,15 @@ func ContainerEnd(id EndpointID) string {
 	return "rc" + strings.ToLower(string(id[:min(len(id), idInName)]))
 }
 
+// HostEndOf is the name that HostEnd gives to the endpoint whose container's end has that name, or nothing.
+func HostEndOf(containerEnd string) string {
+	id, ours := strings.CutPrefix(containerEnd, "rc")
+	if name := HostEnds + id; ours && OwnName(name) {
+		return name
+	}
+	return ""
+}
+
 // OwnName says that an interface's name is one that HostEnd gives.
 func OwnName(name string) bool { return ownName.MatchString(name) }
 
@@ -63,6 +73,9 @@ func (l Link) Alias() string {
 	}
 	if l.Box != "" {
 		text += " s=" + l.Box
+	}
+	if !l.Segment.IsZero() {
+		text += " l=" + l.Segment.Parent + "/" + string(l.Segment.Attach)
 	}
 	return text
 }
@@ -131,6 +144,9 @@ func (l *Link) setField(key, value string) (err error) {
 		l.Address6, err = netip.ParseAddr(value)
 	case "s":
 		l.Box = value
+	case "l":
+		parent, attach, _ := strings.Cut(value, "/")
+		l.Segment = Segment{Parent: parent, Attach: Attach(attach)}
 	}
 	return err
 }
@@ -142,6 +158,7 @@ func (s State) LinkOf(e Endpoint) Link {
 		Name: HostEnd(e.ID), Peer: ContainerEnd(e.ID), Endpoint: e.ID, Network: e.Network,
 		Pool: n.Pool, Gateway: n.Gateway, Address: e.Address, MAC: e.MAC, MTU: e.MTU, Box: aliasBox(e.Sandbox),
 		Address6: e.Address6,
+		Segment:  n.Options.Segment(),
 	}
 	if l.Address6.IsValid() && l.Gateway.Is4() {
 		l.Gateway6 = SixGateway(l.Gateway)
@@ -162,11 +179,14 @@ func (s State) Links() []Link {
 	return all
 }
 
-// Pools are the prefixes whose forwarding the host's firewall must accept, sorted.
+// Pools are the prefixes whose forwarding the host's firewall must accept, sorted. Those of l2 networks are not among
+// them: their packets are bridged, and whatever of the same subnet is routed is none of ours.
 func (s State) Pools() []netip.Prefix {
 	var all []netip.Prefix
 	for _, n := range s.Networks {
-		all = append(all, n.Pool.Masked())
+		if n.Options.Segment().IsZero() {
+			all = append(all, n.Pool.Masked())
+		}
 	}
 	slices.SortFunc(all, netip.Prefix.Compare)
 	return slices.Compact(all)
@@ -225,7 +245,7 @@ func Adopt(present []Present) State {
 		if p.PeerHome || p.Endpoint == "" {
 			continue
 		}
-		n := Network{ID: p.Network, Pool: p.Pool, Gateway: p.Gateway}
+		n := Network{ID: p.Network, Pool: p.Pool, Gateway: p.Gateway, Options: Options{Parent: p.Segment.Parent, Attach: p.Segment.Attach}}
 		if p.Address6.IsValid() {
 			n.Options.IPv6 = netip.PrefixFrom(p.Address6, sixBits).Masked()
 		}

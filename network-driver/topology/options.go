@@ -22,8 +22,11 @@ type Options struct {
 	Aggregate   bool   `json:"aggregate,omitempty"`   // routers are told the pool, not its addresses
 	WhenHealthy bool   `json:"whenHealthy,omitempty"` // an address is announced once its container's check has passed
 
-	IPv6 netip.Prefix `json:"ipv6,omitzero"`  // the /96 that IPv6 addresses are derived in
-	Open bool         `json:"open,omitempty"` // everybody may connect, also from other projects
+	IPv6   netip.Prefix `json:"ipv6,omitzero"`    // the /96 that IPv6 addresses are derived in
+	Open   bool         `json:"open,omitempty"`   // everybody may connect, also from other projects
+	Parent string       `json:"parent,omitempty"` // of mode l2 only: IF or IF.VLAN
+	Attach Attach       `json:"attach,omitempty"`
+	Router netip.Addr   `json:"router,omitzero"` // of mode l2, where the option names it
 }
 
 const (
@@ -48,7 +51,7 @@ func ParseOptions(given map[string]string) (Options, error) {
 			problems = append(problems, fmt.Errorf("driver_opts.%s: %w", key, err))
 		}
 	}
-	return o, errors.Join(problems...)
+	return o, errors.Join(append(problems, o.agree(given))...)
 }
 
 func (o *Options) set(key, value string) (err error) {
@@ -60,7 +63,7 @@ func (o *Options) set(key, value string) (err error) {
 	case contract.MTU:
 		o.MTU, err = parseMTU(value)
 	case contract.Mode:
-		err = oneOf(value, "mode", "routed", "l2")
+		err = among(value, "mode", "routed", "l2")
 	case contract.Isolation:
 		o.Open, err = value == "open", among(value, "kind of isolation", "project", "open")
 	case contract.Announce:
@@ -69,8 +72,12 @@ func (o *Options) set(key, value string) (err error) {
 		o.WhenHealthy, err = value == "healthy", among(value, "moment to announce", "ready", "healthy")
 	case contract.IPv6:
 		o.IPv6, err = parseIPv6(value)
-	case contract.Parent, contract.Gateway:
-		err = fmt.Errorf("%q: belongs to mode l2, which is not served yet: leave the key out", value)
+	case contract.Parent:
+		o.Parent, err = checkParent(value)
+	case contract.Gateway:
+		o.Router, err = checkRouter(value)
+	case contract.Attach:
+		o.Attach, err = Attach(value), among(value, "way to attach", string(Bridged), string(Macvlan))
 	default:
 		err = unknown(key)
 	}

@@ -49,12 +49,15 @@ type Endpoint struct {
 	Address6 netip.Addr `json:"address6,omitzero"`
 	MAC      string     `json:"mac"`
 	Phase    Phase      `json:"phase"`
+	Bits     int        `json:"bits,omitempty"` // of the address's prefix; 0: not said
 	MTU      int        `json:"mtu,omitempty"`
 	Sandbox  string     `json:"sandbox,omitempty"`
 	LostAt   time.Time  `json:"lostAt,omitzero"`
 	JoinedAt time.Time  `json:"joinedAt,omitzero"` // its link was made
 	// HealthyAt: somebody said that its container's check had passed. Only networks that ask for it have it.
 	HealthyAt time.Time `json:"healthyAt,omitzero"`
+	// Published are the ports of the host that lead to it.
+	Published []Publication `json:"published,omitempty"`
 	// HomeAt: since when its link's other end has been in no container.
 	HomeAt time.Time `json:"homeAt,omitzero"`
 }

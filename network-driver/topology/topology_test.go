@@ -35,11 +35,11 @@ func TestOptionsAreTakenOrRefusedByName(t *testing.T) {
 			"rolling.mtu": "9000", "rolling.isolation": "open", "rolling.announce": "host",
 		}, topology.Options{Project: "orders", Environment: "production", MTU: 9000, Open: true}, nil},
 		{"Docker's own keys", map[string]string{"com.docker.network.driver.mtu": "1400", "com.docker.network.generic": "x"}, topology.Options{}, nil},
-		{"what is not served yet", map[string]string{"rolling.mode": "l2", "rolling.isolation": "projct", "rolling.announce": "aggregated", "rolling.ipv6": "fd00::/64", "rolling.parent": "eth1", "rolling.gateway": "10.0.0.1"},
+		{"what is not served yet", map[string]string{"rolling.isolation": "projct", "rolling.announce": "aggregated", "rolling.ipv6": "fd00::/64", "rolling.parent": "eth1", "rolling.gateway": "10.0.0.1"},
 			topology.Options{}, []string{
-				`driver_opts.rolling.announce: "aggregated" is not a way to announce (host, aggregate); did you mean "aggregate"?`, `driver_opts.rolling.gateway: "10.0.0.1": belongs to mode l2`,
+				`driver_opts.rolling.announce: "aggregated" is not a way to announce (host, aggregate); did you mean "aggregate"?`, `driver_opts.rolling.gateway: belongs to mode l2: leave the key out, or set rolling.mode=l2`,
 				`driver_opts.rolling.ipv6: "fd00::/64": want a /96 such as fd00:10:201::/96`, `driver_opts.rolling.isolation: "projct" is not a kind of isolation (project, open); did you mean "project"?`,
-				`driver_opts.rolling.mode: "l2" is not served yet: use "routed"`, `driver_opts.rolling.parent: "eth1": belongs to mode l2`,
+				`driver_opts.rolling.parent: belongs to mode l2`,
 			}},
 		{"misspelt words, all at once", map[string]string{"rolling.mod": "routed", "rolling.mode": "routd", "rolling.mtu": "big", "rolling.project": "a b"},
 			topology.Options{}, []string{

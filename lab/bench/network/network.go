@@ -16,6 +16,7 @@ import (
 
 // Settings are how much to measure.
 type Settings struct {
+	Root       string // the checkout, of which the driver's own benchmark of physical networks is run
 	Rounds     int    // of each path, on one CPU and on two
 	Chunk      int    // MiB a piece
 	Pings      int    // round trips a piece
@@ -93,6 +94,7 @@ func (b *bench) subjects() []subject {
 		{"virtual addresses", b.virtual},
 		{"other fast paths", b.otherPaths},
 		{"isolation", b.isolation},
+		{"physical network", b.l2},
 		{"task starts", b.starts},
 		{"container starts", b.shares},
 		{"routes that come and go", b.changes},

@@ -169,6 +169,9 @@ func (w FakeWires) Set(links []topology.Link) error {
 	wanted := map[string]bool{}
 	for _, l := range links {
 		wanted[l.Name] = true
+		if _, home := w.f.links[l.Name]; !home && l.Segment.Attach == topology.Macvlan {
+			continue // it is in its container
+		}
 		if err := w.plug(l); err != nil {
 			return err
 		}

@@ -1,0 +1,91 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rolling-swarm/rolling/network-driver/topology"
+)
+
+// Doors are ports of the host that lead to containers.
+type Doors interface {
+	Hold(topology.Publication) error
+	Set([]topology.Doorway) error
+}
+
+// errNoDoors is the answer of a node without the edge.
+var errNoDoors = errors.New("this plugin publishes no ports")
+
+// Publish leads ports of the host to an endpoint. A port that somebody has is refused, and then none is led.
+func (n *Node) Publish(ctx context.Context, network topology.NetworkID, id topology.EndpointID, ports []topology.Publication) error {
+	return n.perform(ctx, func() error {
+		e, err := n.state.Endpoint(network, id)
+		if err != nil || len(ports) == 0 {
+			return err
+		}
+		if err := n.publishable(e, ports); err != nil {
+			return fmt.Errorf("endpoint %s: %w", id.Short(), err)
+		}
+		for _, p := range ports {
+			if err := n.parts.Doors.Hold(p); err != nil {
+				n.doors() // what was taken before it is given back
+				return fmt.Errorf("endpoint %s: %w", id.Short(), err)
+			}
+		}
+		e.Published = ports
+		if err := n.commit(topology.Change{PutEndpoints: []topology.Endpoint{e}}); err != nil {
+			n.doors()
+			return err
+		}
+		n.fast() // what answers by the translation must not pass it by
+		if err := n.parts.Doors.Set(n.state.Doorways()); err != nil {
+			return errors.Join(fmt.Errorf("endpoint %s: %w", id.Short(), err), n.unpublish(e))
+		}
+		return nil
+	})
+}
+
+func (n *Node) publishable(e topology.Endpoint, ports []topology.Publication) error {
+	if n.parts.Doors == nil {
+		return errNoDoors
+	}
+	problems := []error{n.state.Networks[e.Network].CanPublish()}
+	for _, p := range ports {
+		problems = append(problems, p.Check())
+		for _, w := range n.state.Doorways() {
+			if w.To != e.Address && w.HostPort == p.HostPort && w.Proto == p.Proto && w.HostIP == p.HostIP {
+				problems = append(problems, fmt.Errorf("port %s of the node is taken: it leads to %s already: publish another", p, w.To))
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// Revoke gives the ports of an endpoint back. One that is not known has none.
+func (n *Node) Revoke(ctx context.Context, network topology.NetworkID, id topology.EndpointID) error {
+	return n.perform(ctx, func() error {
+		e, err := n.state.Endpoint(network, id)
+		if err != nil || len(e.Published) == 0 {
+			return nil //nolint:nilerr // it may have been forgotten
+		}
+		return n.unpublish(e)
+	})
+}
+
+func (n *Node) unpublish(e topology.Endpoint) error {
+	e.Published = nil
+	if err := n.commit(topology.Change{PutEndpoints: []topology.Endpoint{e}}); err != nil {
+		return err
+	}
+	n.doors()
+	n.fast()
+	return nil
+}
+
+// doors makes the published ports what the state says.
+func (n *Node) doors() {
+	if n.parts.Doors != nil {
+		n.note("published ports", n.parts.Doors.Set(n.state.Doorways()))
+	}
+}
