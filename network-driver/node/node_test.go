@@ -256,6 +256,10 @@ func TestACallThatFailsAtAnyEffectSucceedsWhenRepeated(t *testing.T) {
 					h.live(&faults{})
 				}
 				h.kernel.Break(nil)
+				// After a start the kernel is made to agree step by step, while calls are served.
+				for deadline := time.Now().Add(5 * time.Second); c.crash && h.kernel.String() != "" && time.Now().Before(deadline); {
+					time.Sleep(time.Millisecond)
+				}
 				// A rule that could not be removed is removed at the next beat.
 				if got := h.kernel.String(); got != "" && (c.crash || !strings.HasPrefix(got, "accept")) {
 					t.Fatalf("effect %d: at the end the kernel has %q", at, got)
