@@ -189,7 +189,7 @@ func TestNodesKnowWhoseUplinkDiffers(t *testing.T) {
 			ready, err := r.page("/readyz")
 			if s := r.state(); err != nil || !strings.Contains(fmt.Sprint(s.Fabric.MTUs), want) || !strings.Contains(ready, want) ||
 				!strings.Contains(metrics, "rolling_net_mtu_differs 1") || !strings.Contains(r.log.String(), "differ in their MTU") {
-				return fmt.Errorf("%v, %+v, %s", err, s.Fabric, ready)
+				return fmt.Errorf("%w, %+v, %s", err, s.Fabric, ready)
 			}
 			return nil
 		})

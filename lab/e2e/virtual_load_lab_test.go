@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -131,7 +132,7 @@ func (l *load) stand(ctx context.Context, c net.Conn) {
 			server = got
 		}
 		if err != nil || got != server {
-			if l.pardons(server) || err == io.EOF && ctx.Err() == nil {
+			if l.pardons(server) || errors.Is(err, io.EOF) && ctx.Err() == nil {
 				return // its server has ended, after ten seconds of patience
 			}
 			l.count(func(c *counts) { c.broken++ })
@@ -164,13 +165,6 @@ func (l *load) errors() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.said)
-}
-
-// forgive lets connections to these servers break.
-func (l *load) forgive(servers []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.forgiven = append(l.forgiven, servers...)
 }
 
 func (l *load) pardons(server string) bool {

@@ -47,14 +47,13 @@ func serve() error {
 	var open sync.WaitGroup
 	for {
 		c, err := tcp.Accept()
-		if err != nil {
-			break
+		if err != nil { // it was closed: what is open is still served
+			time.AfterFunc(drainFor, func() { os.Exit(0) })
+			open.Wait()
+			return nil //nolint:nilerr // asked for by the signal
 		}
 		open.Go(func() { lines(c, name) })
 	}
-	time.AfterFunc(drainFor, func() { os.Exit(0) })
-	open.Wait()
-	return nil
 }
 
 func lines(c net.Conn, name string) {

@@ -63,22 +63,8 @@ func unheard(x wire.Neighbour) string {
 
 // routes compares what nodes have with what the Swarm's tasks imply.
 func routes(p Picture) []Finding {
-	local, learnt, awaited := map[string]map[netip.Addr]bool{}, map[string]map[netip.Addr]bool{}, map[netip.Addr]bool{}
-	for _, n := range p.told() {
-		local[n.Name], learnt[n.Name] = map[netip.Addr]bool{}, map[netip.Addr]bool{}
-		for _, r := range n.Routes {
-			if r.Origin == wire.Local {
-				local[n.Name][r.Prefix.Addr()] = true
-			} else {
-				learnt[n.Name][r.Prefix.Addr()] = true
-			}
-		}
-		if n.Facts.Driver != nil {
-			for _, e := range n.Facts.Driver.Endpoints {
-				awaited[e.Address] = awaited[e.Address] || e.Awaited
-			}
-		}
-	}
+	local, learnt := tables(p)
+	awaited := p.awaited()
 	var found []Finding
 	for _, n := range p.told() {
 		var mute, deaf []string
@@ -104,6 +90,38 @@ func routes(p Picture) []Finding {
 				Remedy: "look at its BGP sessions; if they stand, `docker plugin disable -f rolling/net:latest` on it makes it learn anew (containers keep their network)"})
 		}
 	}
+	return append(found, waiting(p)...)
+}
+
+// tables are each node's routes, by its name: those to its own containers, and those that it learnt.
+func tables(p Picture) (local, learnt map[string]map[netip.Addr]bool) {
+	local, learnt = map[string]map[netip.Addr]bool{}, map[string]map[netip.Addr]bool{}
+	for _, n := range p.told() {
+		local[n.Name], learnt[n.Name] = map[netip.Addr]bool{}, map[netip.Addr]bool{}
+		for _, r := range n.Routes {
+			if r.Origin == wire.Local {
+				local[n.Name][r.Prefix.Addr()] = true
+			} else {
+				learnt[n.Name][r.Prefix.Addr()] = true
+			}
+		}
+	}
+	return local, learnt
+}
+
+// awaited are the addresses that are announced only once their containers are healthy.
+func (p Picture) awaited() map[netip.Addr]bool {
+	all := map[netip.Addr]bool{}
+	for _, n := range p.driven() {
+		for _, e := range n.Facts.Driver.Endpoints {
+			all[e.Address] = all[e.Address] || e.Awaited
+		}
+	}
+	return all
+}
+
+func waiting(p Picture) []Finding {
+	var found []Finding
 	for _, n := range p.driven() {
 		var waits []string
 		for _, e := range n.Facts.Driver.Endpoints {

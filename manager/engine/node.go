@@ -250,7 +250,7 @@ func (e *Engine) become(ctx context.Context, n Node, to, by, action string) erro
 	if n.Availability == to {
 		return nil
 	}
-	err := error(cluster.ErrConflict)
+	err := cluster.ErrConflict
 	for range writes {
 		if err = e.options.Membership.SetAvailability(ctx, n.ID, to); !errors.Is(err, cluster.ErrConflict) {
 			break

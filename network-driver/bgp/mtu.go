@@ -41,9 +41,9 @@ func (r *run) warn() {
 	own, others := r.mtu, r.strangers()
 	r.mu.Unlock()
 	said := strings.Join(slices.Sorted(maps.Keys(others)), " ")
-	switch {
-	case said == r.said:
-	case said == "":
+	switch said {
+	case r.said:
+	case "":
 		r.log.Info("all nodes with containers have uplinks of the same MTU again", "mtu", own)
 	default:
 		r.log.Warn("nodes' uplinks differ in their MTU: large packets between them are lost or fragmented: give all the same, or set rolling.mtu on the networks", "own", own, "others", others)

@@ -3,6 +3,7 @@ package driver
 import (
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ func TestTheLastNoToEachNetworkIsKept(t *testing.T) {
 	d := New(nil, slog.New(slog.DiscardHandler))
 	mux := d.Mux()
 	refuse := func(id, option string) {
-		mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/NetworkDriver.AllocateNetwork",
+		mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/NetworkDriver.AllocateNetwork",
 			strings.NewReader(`{"NetworkID":"`+id+`","Options":{"`+option+`":"x"},"IPv4Data":[{"Pool":"10.5.0.0/24","Gateway":"10.5.0.1/24"}]}`)))
 	}
 	for range 3 * keptRefusals { // Swarm asks again and again
@@ -21,7 +22,7 @@ func TestTheLastNoToEachNetworkIsKept(t *testing.T) {
 	refuse("two", "rolling.projct")
 	told := func() (all []Refusal) {
 		w := httptest.NewRecorder()
-		d.Refusals()(w, httptest.NewRequest("GET", "/debug/refusals", nil))
+		d.Refusals()(w, httptest.NewRequest(http.MethodGet, "/debug/refusals", nil))
 		if err := json.Unmarshal(w.Body.Bytes(), &all); err != nil {
 			t.Fatal(err)
 		}

@@ -107,8 +107,10 @@ func (s *Services) follow(ctx context.Context, changed chan<- struct{}) {
 				case changed <- struct{}{}:
 				default:
 				}
-			case <-stream.Err:
-				open = false
+			case err := <-stream.Err:
+				if open = false; err != nil && ctx.Err() == nil {
+					s.log.Debug("the engine's events ended; they are asked for again", "cause", err)
+				}
 			}
 		}
 		select {

@@ -92,18 +92,6 @@ func (o Options) Class() isolation.Class {
 // Closed says that not everybody may connect.
 func (o Options) Closed() bool { return o.Project != "" && !o.Open }
 
-// oneOf accepts the first word, which is the default and what is served; the others are words of the contract that
-// no program serves yet, and a network that silently got something else would be worse than none.
-func oneOf(value, what string, known ...string) error {
-	switch {
-	case value == known[0]:
-		return nil
-	case slices.Contains(known, value):
-		return fmt.Errorf("%q is not served yet: use %q, or leave the key out", value, known[0])
-	}
-	return fmt.Errorf("%q is not a %s (%s)%s", value, what, strings.Join(known, ", "), didYouMean(value, known))
-}
-
 // among accepts all of the words.
 func among(value, what string, known ...string) error {
 	if slices.Contains(known, value) {
