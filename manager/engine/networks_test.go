@@ -177,6 +177,25 @@ func TestNetworks(t *testing.T) {
 			}
 		}
 	})
+	offices(t, "a line that comes up while Swarm is waited for still tells, and old refusals are passed over", func(o *office) {
+		o.plugin.away = true
+		old, now := time.Now().Add(-time.Hour), time.Now().Add(time.Millisecond)
+		waiting := waitingCluster{o.swarm, func() {
+			o.plugin.is.Refusals = []wire.AddressRefusal{{Seq: 9, At: old, Call: "RequestPool", Subnet: "10.5.0.0/24", Why: "of an hour ago"}}
+			o.plugin.is.Networks = []wire.NetworkRefusal{{At: old, Network: "id1", Subnet: "10.5.0.0/24", Why: "of an hour ago"}, {At: now, Network: "id2", Subnet: "10.5.0.0/24", Why: "l2 needs a parent"}}
+			o.plugin.away = false
+		}}
+		e, err := engine.New(engine.Options{Store: &storetest.Memory{}, Cluster: waiting, Live: o.swarm, Registry: registries{}, Settled: o.swarm, Ledger: o.plugin})
+		if err != nil {
+			o.Fatal(err)
+		}
+		begun := time.Now()
+		_, _, err = e.CreateNetwork(o.Context(), engine.NewNetwork{Wish: network.Wish{Name: "b", Subnet: "10.5.0.0/24"}})
+		o.refused(err, engine.Invalid, "the network plugin refuses it: l2 needs a parent; nothing is left of it")
+		if took := time.Since(begun); took > time.Second {
+			o.Errorf("the refusal was told after %s", took)
+		}
+	})
 	offices(t, "one that somebody uses is not removed", func(o *office) {
 		o.network(network.Wish{Name: "a", Subnet: "10.5.0.0/24"})
 		o.network(network.Wish{Name: "b", Subnet: "10.5.0.0/24"})

@@ -37,10 +37,7 @@ func (e *Engine) apply(ctx context.Context, s plan.Step) (cluster.Applied, error
 // makeNetwork has a network made, and hears meanwhile whether the leader's plugins refuse it: Swarm tells nobody, and would
 // ask them again for ever.
 func (e *Engine) makeNetwork(ctx context.Context, n plan.CreateNetwork) (cluster.Applied, error) {
-	before, err := e.ledger(ctx, false, netip.Addr{})
-	if err != nil { // its end is the wait's own
-		return e.options.Cluster.Apply(ctx, n)
-	}
+	before := e.heardBefore(ctx)
 	heard, stop := context.WithCancelCause(ctx)
 	over := make(chan struct{})
 	go func() {
@@ -61,8 +58,26 @@ func (e *Engine) makeNetwork(ctx context.Context, n plan.CreateNetwork) (cluster
 	return done, err
 }
 
+// sure is more than the clocks of a Swarm's managers differ by.
+const sure = 2 * time.Second
+
+// past is what the leader's plugins refused before something was asked for.
+type past struct {
+	wire.Addresses
+	since time.Time // set where the plugins could not be asked then: what they refused earlier is passed over by its time
+}
+
+func (e *Engine) heardBefore(ctx context.Context) past {
+	begun := e.now()
+	known, err := e.ledger(ctx, false, netip.Addr{})
+	if err != nil { // the line to the leader's agent may come up meanwhile
+		return past{since: begun.Add(-sure)}
+	}
+	return past{Addresses: known}
+}
+
 // hear stops the making of a network that a plugin refuses.
-func (e *Engine) hear(ctx context.Context, n swarm.NetworkSpec, before wire.Addresses, stop context.CancelCauseFunc) {
+func (e *Engine) hear(ctx context.Context, n swarm.NetworkSpec, before past, stop context.CancelCauseFunc) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -81,20 +96,20 @@ func (e *Engine) hear(ctx context.Context, n swarm.NetworkSpec, before wire.Addr
 }
 
 // refusalOf finds what the plugins said no to since; nil if nothing. What they are asked bears no name: a subnet, and options.
-func refusalOf(n swarm.NetworkSpec, before, now wire.Addresses) error {
+func refusalOf(n swarm.NetworkSpec, before past, now wire.Addresses) error {
 	subnet := n.IPAMOptions.Configs[0].Subnet.String()
 	var last uint64
 	for _, r := range before.Refusals {
 		last = max(last, r.Seq)
 	}
 	for _, r := range slices.Backward(now.Refusals) {
-		if r.Seq > last && r.Call == "RequestPool" && r.Subnet == subnet && maps.Equal(r.Options, n.IPAMOptions.Driver.Options) {
+		if r.Seq > last && !r.At.Before(before.since) && r.Call == "RequestPool" && r.Subnet == subnet && maps.Equal(r.Options, n.IPAMOptions.Driver.Options) {
 			return &refused{fmt.Sprintf("the IPAM plugin refuses it: %s", r.Why)}
 		}
 	}
 	for _, r := range slices.Backward(now.Networks) {
 		old := slices.ContainsFunc(before.Networks, func(o wire.NetworkRefusal) bool { return o.Network == r.Network })
-		if !old && r.Subnet == subnet {
+		if !old && !r.At.Before(before.since) && r.Subnet == subnet {
 			return &refused{fmt.Sprintf("the network plugin refuses it: %s", r.Why)}
 		}
 	}

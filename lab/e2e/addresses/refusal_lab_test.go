@@ -3,6 +3,7 @@
 package addresses
 
 import (
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -18,9 +19,18 @@ func (o *office) pluginRefuses() {
 	if err != nil {
 		o.Fatal(err)
 	}
+	rolling := func(args ...string) *exec.Cmd {
+		return exec.CommandContext(o.Context(), filepath.Join(o.world.Root, "build/bin/rolling"), append([]string{"--server", "unix://" + socket}, args...)...)
+	}
+	o.eventually(time.Minute, "the manager has its line to the leader's agent", func() error {
+		out, err := rolling("network", "list").CombinedOutput()
+		if err == nil && strings.Contains(string(out), "how full they are: ") {
+			err = errors.New(string(out))
+		}
+		return err
+	})
 	begun := time.Now()
-	create := exec.CommandContext(o.Context(), filepath.Join(o.world.Root, "build/bin/rolling"), "--server", "unix://"+socket, "network", "create", "nodes", "--subnet", "10.99.0.0/24")
-	out, err := create.CombinedOutput()
+	out, err := rolling("network", "create", "nodes", "--subnet", "10.99.0.0/24").CombinedOutput()
 	took := time.Since(begun)
 	if err == nil || !strings.Contains(string(out), "the network plugin refuses it: ") || !strings.Contains(string(out), "nothing is left of it") {
 		o.Fatalf("%v after %s: %s", err, took, out)
