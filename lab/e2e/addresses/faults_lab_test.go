@@ -114,6 +114,7 @@ func (o *office) engineDies() {
 	if err := o.lab.KillEngine(o.Context(), o.follower()); err != nil {
 		o.Fatal(err)
 	}
+	o.agree("when the engine is back", 2*time.Minute) // Swarm has seen by now what became of its containers
 	o.ready(4)
 	o.runs("app", o.tasks, 2*time.Minute)
 	o.agree("after an engine was killed", 2*time.Minute)
