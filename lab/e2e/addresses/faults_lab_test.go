@@ -32,7 +32,7 @@ func (o *office) pluginDiesInMidCall() {
 	o.nudged("app", o.tasks+6)
 	o.scale("app", o.tasks)
 	o.runs("app", o.tasks, time.Minute)
-	o.agree("after the plugin was killed in mid-call", time.Minute)
+	o.agree("after the plugin was killed in mid-call", o.tasks, time.Minute)
 }
 
 // nudged waits until a service runs. Swarm asks again for an address that it failed to get only when another is released
@@ -81,7 +81,7 @@ func (o *office) pluginIsSwitchedOff() {
 	o.nudged("app", o.tasks+6)
 	o.scale("app", o.tasks)
 	o.runs("app", o.tasks, time.Minute)
-	o.agree("after the plugin was switched off and on", time.Minute)
+	o.agree("after the plugin was switched off and on", o.tasks, time.Minute)
 }
 
 // twoStacksShareASubnet, and each is removed and deployed anew at once, while the other stays.
@@ -92,7 +92,7 @@ func (o *office) twoStacksShareASubnet() {
 	for _, stack := range []string{"one", "two"} {
 		o.runs(stack+"_web", 3, time.Minute)
 	}
-	o.agree("with two stacks on one subnet", time.Minute)
+	o.agree("with two stacks on one subnet", o.tasks+6, time.Minute)
 	for _, stack := range []string{"one", "two"} {
 		o.docker("stack", "rm", stack)
 		o.deploy(stack)
@@ -106,7 +106,7 @@ func (o *office) removeStacks() {
 	for _, stack := range []string{"one", "two"} {
 		o.docker("stack", "rm", stack)
 	}
-	o.agree("without the stacks", 90*time.Second) // their addresses are let go by views
+	o.agree("without the stacks", o.tasks, 90*time.Second) // their addresses are let go by views
 }
 
 // engineDies on a node that does not lead.
@@ -114,10 +114,10 @@ func (o *office) engineDies() {
 	if err := o.lab.KillEngine(o.Context(), o.follower()); err != nil {
 		o.Fatal(err)
 	}
-	o.agree("when the engine is back", 2*time.Minute) // Swarm has seen by now what became of its containers
+	o.agree("when the engine is back", 0, 2*time.Minute) // Swarm has seen by now what became of its containers
 	o.ready(4)
 	o.runs("app", o.tasks, 2*time.Minute)
-	o.agree("after an engine was killed", 2*time.Minute)
+	o.agree("after an engine was killed", o.tasks, 2*time.Minute)
 }
 
 func (o *office) follower() string {

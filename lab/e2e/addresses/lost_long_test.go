@@ -46,7 +46,7 @@ func (o *office) leaderLosesPower() {
 	o.unique("when the nodes are back")
 	o.runs("full", 4, 2*time.Minute)
 	o.runs("app", o.tasks, 2*time.Minute)
-	o.agree("after the leader lost its power in a rollout, a node was cut off, and both came back", 2*time.Minute)
+	o.agree("after the leader lost its power in a rollout, a node was cut off, and both came back", o.tasks+4, 2*time.Minute)
 	o.remove("full")
 }
 
@@ -82,7 +82,7 @@ func (o *office) nodeIsRemovedByForce() {
 	o.serve("last", "app", 3, "--constraint", "node.hostname=="+worker)
 	o.runs("last", 3, time.Minute)
 	var held []string
-	for _, c := range o.agree("before a node is removed", time.Minute).Containers {
+	for _, c := range o.agree("before a node is removed", o.tasks+3, time.Minute).Containers {
 		if c.Node == worker && netip.MustParsePrefix(appSubnet).Contains(c.Engine[0]) {
 			held = append(held, c.Engine[0].String())
 		}
@@ -109,7 +109,7 @@ func (o *office) nodeIsRemovedByForce() {
 		o.Fatal(err)
 	}
 	o.runs("app", o.tasks, time.Minute)
-	for _, c := range o.agree("after a node was removed by force", 90*time.Second).Containers {
+	for _, c := range o.agree("after a node was removed by force", o.tasks, 90*time.Second).Containers {
 		for _, a := range held {
 			if c.Engine[0].String() == a {
 				o.Fatalf("%s of the removed node was given to %s/%s", a, c.Node, c.ID)
@@ -133,8 +133,8 @@ func (o *office) clusterIsMadeAnew() (last string) {
 		return err
 	})
 	o.world.Alone = last
-	o.runs("app", o.tasks, 3*time.Minute)
-	o.agree("after the Swarm was made anew from one manager", 2*time.Minute)
+	o.agree("after the Swarm was made anew from one manager", o.tasks, 3*time.Minute) // Swarm takes the dead nodes' tasks for running for a while
+	o.runs("app", o.tasks, time.Minute)
 	return last
 }
 

@@ -54,7 +54,7 @@ func newOffice(t *testing.T, tasks, wave int) *office {
 	o.network("app", appSubnet)
 	o.serve("app", "app", tasks)
 	o.runs("app", tasks, 2*time.Minute)
-	o.agree("to begin with", time.Minute)
+	o.agree("to begin with", tasks, time.Minute)
 	return o
 }
 
@@ -144,8 +144,11 @@ func (o *office) scale(name string, tasks int) {
 // remove takes away a service and its network of the same name.
 func (o *office) remove(name string) {
 	o.Helper()
+	o.scale(name, 0)
+	o.runs(name, 0, time.Minute)
+	o.agree("without the tasks of "+name, o.tasks, 90*time.Second) // a network that goes first leaves their addresses to be let go by views
 	o.docker("service", "rm", name)
-	o.eventually(time.Minute, "network "+name+" removed", func() error { // its tasks hold it for seconds
+	o.eventually(time.Minute, "network "+name+" removed", func() error {
 		_, err := o.lab.Docker(o.Context(), o.leader(), "network", "rm", name)
 		return err
 	})
@@ -202,8 +205,9 @@ func (o *office) ready(nodes int) {
 	})
 }
 
-// agree waits until engines, kernels, Swarm, the leader's ledger and the router say the same of every address.
-func (o *office) agree(when string, within time.Duration) proof.View {
+// agree waits until so many containers at least are there, and engines, kernels, Swarm, the leader's ledger and the router say
+// the same of every address. Without the number, a Swarm whose containers all died would agree.
+func (o *office) agree(when string, least int, within time.Duration) proof.View {
 	o.Helper()
 	begun, last := time.Now(), ""
 	var v proof.View
@@ -212,6 +216,9 @@ func (o *office) agree(when string, within time.Duration) proof.View {
 			return err
 		}
 		said := strings.Join(proof.Disagreements(v), "; ")
+		if n := len(v.Containers); n < least {
+			said = fmt.Sprintf("%d containers, want %d; %s", n, least, said)
+		}
 		if said == "" {
 			return nil
 		}

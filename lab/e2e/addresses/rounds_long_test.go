@@ -70,7 +70,7 @@ func (o *office) othersJoin(last string) {
 	o.ready(3)
 	o.rollout(o.tasks)
 	o.runs("app", o.tasks, 3*time.Minute)
-	o.agree("when the others have joined the Swarm that was made anew", 2*time.Minute)
+	o.agree("when the others have joined the Swarm that was made anew", o.tasks, 2*time.Minute)
 }
 
 // TestAServiceGrowsToThreeHundredTasksAndBackToNone, and no address is left behind.
@@ -81,9 +81,9 @@ func TestAServiceGrowsToThreeHundredTasksAndBackToNone(t *testing.T) {
 	for range max(1, *rounds/10) {
 		o.scale("many", 300)
 		o.runs("many", 300, 20*time.Minute)
-		o.agree("with 300 tasks", 5*time.Minute)
+		o.agree("with 300 tasks", 300, 5*time.Minute)
 		o.scale("many", 0)
 		o.runs("many", 0, 10*time.Minute)
-		o.agree("with none again", 5*time.Minute)
+		o.agree("with none again", o.tasks, 5*time.Minute)
 	}
 }

@@ -38,7 +38,7 @@ func TestTheRoutersTableIsTheSetOfLiveContainers(t *testing.T) {
 	begun := time.Now()
 	o.grow("many", still)
 	running := time.Since(begun)
-	o.agree("with all of them", 5*time.Minute)
+	o.agree("with all of them", still, 5*time.Minute)
 	t.Logf("%d containers: running after %v, and on all nodes, in the ledger and at the router as they should be after %v", still, running.Round(time.Second), time.Since(begun).Round(time.Second))
 	o.serve("churn", "many", 0)
 	o.grow("churn", *churning)
