@@ -173,13 +173,18 @@ func running(tasks []swarm.Task) (n int) {
 	return n
 }
 
-// runs waits until exactly so many tasks of a service are meant to run, and do.
+// runs waits until exactly so many slots of a service are meant to run, and do. A slot may have two tasks: Swarm keeps both
+// of a start-first update that a change of leaders and then a new number of replicas cut short.
 func (o *office) runs(name string, tasks int, within time.Duration) {
 	o.Helper()
 	o.eventually(within, fmt.Sprintf("%s runs %d tasks", name, tasks), func() error {
 		all, err := o.wanted(name)
-		if n := running(all); err == nil && (n != tasks || len(all) != tasks) {
-			err = fmt.Errorf("%d of %d run", n, len(all))
+		slots := map[int]bool{}
+		for _, t := range all {
+			slots[t.Slot] = true
+		}
+		if n := running(all); err == nil && (n != len(all) || len(slots) != tasks) {
+			err = fmt.Errorf("%d of %d run, in %d slots", n, len(all), len(slots))
 		}
 		return err
 	})
