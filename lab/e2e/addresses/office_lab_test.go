@@ -243,10 +243,11 @@ func (o *office) agree(when string, least int, within time.Duration) proof.View 
 // unique checks at once that no two live containers have one address. What a dead node holds need not be agreed on yet.
 func (o *office) unique(when string) {
 	o.Helper()
-	v, err := o.world.Containers(o.Context())
-	if err != nil {
-		o.Fatalf("%s: %v", when, err)
-	}
+	var v proof.View
+	o.eventually(30*time.Second, "a look at all containers "+when, func() (err error) { // one may end while it is looked at
+		v, err = o.world.Containers(o.Context())
+		return err
+	})
 	for _, said := range proof.Disagreements(v) {
 		if strings.Contains(said, "two owners") {
 			o.Fatalf("%s: %s", when, said)
