@@ -194,7 +194,7 @@ func TestRefusals(t *testing.T) {
 		{"a published port of SCTP", "ProgramExternalConnectivity", `{` + ep1 + `,"Options":{"com.docker.network.portmap":[{"Proto":132,"Port":80,"HostPort":8080}]}}`, []string{"only tcp and udp are published"}},
 		{"a published port of IPv6", "ProgramExternalConnectivity", `{` + ep1 + `,"Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostIP":"fd00::1","HostPort":8080}]}}`, []string{"only IPv4 addresses of the node"}},
 		{"an l2 network whose address pool was not told of the router", "AllocateNetwork", `{` + net1 + `,"Options":{"rolling.mode":"l2","rolling.parent":"eth1"},"IPv4Data":[{"Pool":"10.5.0.0/24","Gateway":"169.254.1.1/24"}]}`, []string{"name the router with --ipam-opt rolling.gateway=ADDRESS"}},
-		{"published ports of nobody", "ProgramExternalConnectivity", `{` + mac + `}`, []string{"is not known on this node"}},
+		{"published ports of nobody", "ProgramExternalConnectivity", `{` + mac + `,"Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":8080}]}}`, []string{"is not known on this node"}},
 		{"what is no JSON", "Join", `{"NetworkID":`, []string{"is not the JSON that the protocol names"}},
 		{"a field of another kind", "Join", `{"NetworkID":7}`, []string{"is not the JSON"}},
 		{"no body where one is needed", "Join", ``, []string{"is not known on this node"}},

@@ -142,6 +142,9 @@ func layWall(ipt *iptables.IPTables, path string, want isolation.Wall) error {
 	if err != nil {
 		return err
 	}
+	if done, err := wholly(path, have, want); done || err != nil {
+		return err
+	}
 	chains := map[string][][]string{isolateChain: want.Rules, guardChain: want.Guard}
 	if len(want.Rules)+len(want.Guard) > 0 {
 		if err := fillChain(ipt, have, denyChain, [][]string{{"-j", "DROP"}}); err != nil {

@@ -50,7 +50,7 @@ func (x site) set(w isolation.Wall) string {
 func (x site) picture() string {
 	x.t.Helper()
 	text := ""
-	for line := range strings.Lines(x.s.Must(nft+" -t mangle -S") + x.s.Must(legacy+" -t mangle -S") + x.s.Must("ip6tables-nft -t mangle -S")) {
+	for line := range strings.Lines(x.s.Must(nft+" -t mangle -S") + x.s.Must(legacy+" -t mangle -S") + x.s.Must("ip6tables-nft -t mangle -S") + x.s.Must("ip6tables-legacy -t mangle -S")) {
 		if !strings.HasPrefix(line, "#") { // that there is also the other kind
 			text += line
 		}

@@ -134,6 +134,7 @@ type Node struct {
 	begun      time.Time
 	steps      []func() // of the first reconcile that are still to be done
 	l2         physical
+	shut       bool           // no port of the host leads to a container
 	borders    []netip.Prefix // pools that this node announces as a whole, and so forwards
 	serving    serving
 	apart      apart

@@ -19,14 +19,18 @@ var errNoDoors = errors.New("this plugin publishes no ports")
 
 // Publish leads ports of the host to an endpoint. A port that somebody has is refused, and then none is led.
 func (n *Node) Publish(ctx context.Context, network topology.NetworkID, id topology.EndpointID, ports []topology.Publication) error {
+	if len(ports) == 0 {
+		return nil
+	}
 	return n.perform(ctx, func() error {
 		e, err := n.state.Endpoint(network, id)
-		if err != nil || len(ports) == 0 {
+		if err != nil {
 			return err
 		}
 		if err := n.publishable(e, ports); err != nil {
 			return fmt.Errorf("endpoint %s: %w", id.Short(), err)
 		}
+		n.shut = false
 		for _, p := range ports {
 			if err := n.parts.Doors.Hold(p); err != nil {
 				n.doors() // what was taken before it is given back
@@ -83,9 +87,17 @@ func (n *Node) unpublish(e topology.Endpoint) error {
 	return nil
 }
 
-// doors makes the published ports what the state says.
+// doors makes the published ports what the state says. Where none was led and none is, nothing is asked: that costs two
+// calls of iptables, and a Leave waits for them.
 func (n *Node) doors() {
-	if n.parts.Doors != nil {
-		n.note("published ports", n.parts.Doors.Set(n.state.Doorways()))
+	if n.parts.Doors == nil {
+		return
 	}
+	want := n.state.Doorways()
+	if len(want) == 0 && n.shut {
+		return
+	}
+	err := n.parts.Doors.Set(want)
+	n.note("published ports", err)
+	n.shut = err == nil && len(want) == 0
 }

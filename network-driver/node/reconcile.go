@@ -22,7 +22,10 @@ func (n *Node) tend() {
 	n.despair()
 	n.greet()
 	if n.ticks%wholeEvery == 0 || len(n.problems) > 0 {
-		n.reconcile()
+		if len(n.steps) == 0 { // else the last round is still under way on a busy node
+			n.note("uplink", n.look())
+			n.steps = n.whole() // between which calls are served
+		}
 		return
 	}
 	n.announce()
