@@ -158,7 +158,8 @@ func jitter(d time.Duration, chance float64) time.Duration {
 	return d/2 + time.Duration(chance*float64(d/2))
 }
 
-// once dials one of the managers and serves it until the line breaks.
+// once dials the managers in turn until one answers, and serves that one until the line breaks. All of them in one go: of the
+// Swarm's managers only one has ours, and a pause after each of the others would keep a node without a line for minutes.
 func (l *Line) once(ctx context.Context, turn int) error {
 	hello, err := l.hello(ctx)
 	if err != nil {
@@ -168,16 +169,29 @@ func (l *Line) once(ctx context.Context, turn int) error {
 	if err != nil {
 		return err
 	}
-	address := addresses[turn%len(addresses)]
-	l.note(func(s *State) { s.Manager = address })
-	conn, err := l.dial(ctx, address)
+	conn, address, err := l.reach(ctx, addresses, turn)
 	if err != nil {
-		return fmt.Errorf("dial the manager at %s: %w", address, err)
+		return err
 	}
 	if err := l.serve(ctx, conn, hello); err != nil {
 		return fmt.Errorf("line to the manager at %s: %w", address, err)
 	}
 	return fmt.Errorf("line to the manager at %s: it has ended", address)
+}
+
+// reach dials from another one on each turn, so that one that answers and then fails does not stand in the way of the rest.
+func (l *Line) reach(ctx context.Context, addresses []string, turn int) (*tls.Conn, string, error) {
+	var problems []error
+	for i := range addresses {
+		address := addresses[(turn+i)%len(addresses)]
+		l.note(func(s *State) { s.Manager = address })
+		conn, err := l.dial(ctx, address)
+		if err == nil {
+			return conn, address, nil
+		}
+		problems = append(problems, fmt.Errorf("dial the manager at %s: %w", address, err))
+	}
+	return nil, "", errors.Join(problems...)
 }
 
 func (l *Line) hello(ctx context.Context) (wire.Hello, error) {

@@ -18,7 +18,7 @@ func (o *office) leaderLosesPower() {
 	o.network("full", fullSubnet, "--ipam-opt", "rolling.quarantine=0s")
 	o.serve("full", "full", 4)
 	o.scale("app", o.wave)
-	o.runs("full", 4, time.Minute)
+	o.runs("full", 4, 3*time.Minute)
 	o.runs("app", o.wave, 3*time.Minute)
 	lost := o.leader()
 	o.rollout(o.wave / 8)
