@@ -86,7 +86,7 @@ func TestALabelOpensAProjectToAnotherAndItsRemovalCloses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.LoadShell(within(t, time.Minute)); err != nil {
+	if err := errors.Join(l.LoadShell(within(t, time.Minute)), l.StartPart(within(t, time.Minute), "bird")); err != nil {
 		t.Fatal(err)
 	}
 	shop, desk := deployed(t, l, leader, "shop", "10.211.20.0/24"), deployed(t, l, leader, "desk", "10.211.21.0/24")
@@ -117,8 +117,11 @@ func TestALabelOpensAProjectToAnotherAndItsRemovalCloses(t *testing.T) {
 		shut("without a label, same node", "8080", desk[i], shop[i])
 		shut("without a label, another node", "8080", desk[i], shop[other(i)])
 	}
-	if _, err := l.Exec(t.Context(), lab.Router, "curl", "-sf", "-m", "5", "http://"+shop[0].address+":8080/"); err != nil {
-		t.Errorf("the company's other networks: %v", err)
+	if err := l.Eventually(t.Context(), 30*time.Second, "the company's other networks", func() error {
+		_, err := l.Exec(t.Context(), lab.Router, "curl", "-sf", "-m", "5", "http://"+shop[0].address+":8080/")
+		return err
+	}); err != nil {
+		t.Error(err)
 	}
 
 	at := label("--label-add", "rolling.allow-from=desk:8080")

@@ -157,6 +157,15 @@ func routesAreNamed(ctx context.Context, w *World) (string, error) {
 			want = append(want, c.Engine[0].String()+"/32")
 		}
 	}
+	said := ""
+	err = w.Lab.Eventually(ctx, 30*time.Second, "route list names the holders", func() (err error) {
+		said, err = routesNamed(ctx, w, node, want)
+		return err
+	})
+	return said, err
+}
+
+func routesNamed(ctx context.Context, w *World, node string, want []string) (string, error) {
 	o, err := w.ends(ctx, 0, "route", "list", "--node", node, "-o", "json")
 	if err != nil {
 		return "", err
