@@ -102,13 +102,6 @@ func (o *office) twoStacksShareASubnet() {
 	}
 }
 
-func (o *office) removeStacks() {
-	for _, stack := range []string{"one", "two"} {
-		o.docker("stack", "rm", stack)
-	}
-	o.agree("without the stacks", o.tasks, 90*time.Second) // their addresses are let go by views
-}
-
 // engineDies on a node that does not lead.
 func (o *office) engineDies() {
 	if err := o.lab.KillEngine(o.Context(), o.follower()); err != nil {

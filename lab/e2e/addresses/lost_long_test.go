@@ -3,13 +3,19 @@
 package addresses
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/moby/moby/api/types/swarm"
+
+	"github.com/rolling-swarm/rolling/internal/contract"
 )
 
 // leaderLosesPower in the middle of a rollout, while a worker's cable is cut, beside a pool that is exactly full; then
@@ -151,4 +157,61 @@ func TestAddressesStayTrueWhenNodesAreLost(t *testing.T) {
 		{"a node that runs is removed by force", (*office).nodeIsRemovedByForce},
 		{"the Swarm is made anew from one manager", func(o *office) { o.clusterIsMadeAnew() }},
 	})
+}
+
+func (o *office) removeStacks() {
+	for _, stack := range []string{"one", "two"} {
+		o.docker("stack", "rm", stack)
+	}
+	o.agree("without the stacks", o.tasks, 90*time.Second) // their addresses are let go by views
+}
+
+// remove takes away a service and its network of the same name.
+func (o *office) remove(name string) {
+	o.Helper()
+	o.scale(name, 0)
+	o.runs(name, 0, time.Minute)
+	o.agree("without the tasks of "+name, o.tasks, 90*time.Second) // a network that goes first leaves their addresses to be let go by views
+	o.docker("service", "rm", name)
+	o.eventually(time.Minute, "network "+name+" removed", func() error {
+		_, err := o.lab.Docker(o.Context(), o.leader(), "network", "rm", name)
+		return err
+	})
+}
+
+// lease is one of the leader's plugin's.
+type lease struct {
+	Address string     `json:"address"`
+	State   string     `json:"state"`
+	Why     string     `json:"why"`
+	Until   *time.Time `json:"until"`
+	Freed   *time.Time `json:"freed"`
+}
+
+func (o *office) leases() (map[string]lease, error) {
+	leader, err := o.leads(o.Context())
+	if err != nil {
+		return nil, err
+	}
+	socket, err := o.lab.Path(leader, contract.StateRoot+"/ipam/ipam.sock")
+	if err != nil {
+		return nil, err
+	}
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	resp, err := c.Get("http://plugin/debug/state")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	var state struct {
+		Leases []lease `json:"leases"`
+	}
+	err = json.NewDecoder(resp.Body).Decode(&state)
+	all := map[string]lease{}
+	for _, l := range state.Leases {
+		all[l.Address] = l
+	}
+	return all, err
 }

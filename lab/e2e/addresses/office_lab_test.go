@@ -5,11 +5,8 @@ package addresses
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -141,19 +138,6 @@ func (o *office) scale(name string, tasks int) {
 	o.docker("service", "scale", "--detach", fmt.Sprintf("%s=%d", name, tasks))
 }
 
-// remove takes away a service and its network of the same name.
-func (o *office) remove(name string) {
-	o.Helper()
-	o.scale(name, 0)
-	o.runs(name, 0, time.Minute)
-	o.agree("without the tasks of "+name, o.tasks, 90*time.Second) // a network that goes first leaves their addresses to be let go by views
-	o.docker("service", "rm", name)
-	o.eventually(time.Minute, "network "+name+" removed", func() error {
-		_, err := o.lab.Docker(o.Context(), o.leader(), "network", "rm", name)
-		return err
-	})
-}
-
 // wanted are the tasks of a service that Swarm wants to run. What is left on a dead node is not among them.
 func (o *office) wanted(name string) (tasks []swarm.Task, err error) {
 	err = o.ask(func(ctx context.Context, c *client.Client) error {
@@ -253,43 +237,6 @@ func (o *office) unique(when string) {
 			o.Fatalf("%s: %s", when, said)
 		}
 	}
-}
-
-// lease is one of the leader's plugin's.
-type lease struct {
-	Address string     `json:"address"`
-	State   string     `json:"state"`
-	Why     string     `json:"why"`
-	Until   *time.Time `json:"until"`
-	Freed   *time.Time `json:"freed"`
-}
-
-func (o *office) leases() (map[string]lease, error) {
-	leader, err := o.leads(o.Context())
-	if err != nil {
-		return nil, err
-	}
-	socket, err := o.lab.Path(leader, contract.StateRoot+"/ipam/ipam.sock")
-	if err != nil {
-		return nil, err
-	}
-	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
-	resp, err := c.Get("http://plugin/debug/state")
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close() //nolint:errcheck // read only
-	var state struct {
-		Leases []lease `json:"leases"`
-	}
-	err = json.NewDecoder(resp.Body).Decode(&state)
-	all := map[string]lease{}
-	for _, l := range state.Leases {
-		all[l.Address] = l
-	}
-	return all, err
 }
 
 // plugin sends a signal to the node's IPAM plugin.
