@@ -47,10 +47,13 @@ func TestActs(t *testing.T) {
 
 func TestFormsOfOthersDoNothing(t *testing.T) {
 	for name, spoil := range map[string]func(h *house, form url.Values){
-		"no token":                 func(_ *house, f url.Values) { f.Del("csrf") },
-		"an empty token":           func(_ *house, f url.Values) { f.Set("csrf", "") },
-		"the cookie's own word":    func(h *house, f url.Values) { f.Set("csrf", h.jar["rolling_csrf"]) },
-		"a token that was changed": func(_ *house, f url.Values) { f.Set("csrf", "A"+f.Get("csrf")[1:]) },
+		"no token":              func(_ *house, f url.Values) { f.Del("csrf") },
+		"an empty token":        func(_ *house, f url.Values) { f.Set("csrf", "") },
+		"the cookie's own word": func(h *house, f url.Values) { f.Set("csrf", h.jar["rolling_csrf"]) },
+		"a token that was changed": func(_ *house, f url.Values) {
+			first := map[bool]string{true: "B", false: "A"}[f.Get("csrf")[0] == 'A']
+			f.Set("csrf", first+f.Get("csrf")[1:])
+		},
 		"another browser's cookie": func(h *house, _ url.Values) { h.jar["rolling_csrf"] = strings.Repeat("A", 26) },
 		"no cookie":                func(h *house, _ url.Values) { delete(h.jar, "rolling_csrf") },
 		"a token of another process": func(h *house, f url.Values) {
