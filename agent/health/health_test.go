@@ -83,6 +83,7 @@ func TestThePluginHearsOfHealthAtOnceAndOnce(t *testing.T) {
 		}
 		w.do(func() { w.awaited, w.healthy = []string{"a", "b"}, []string{"b", "c"} })
 		time.Sleep(lookEvery)
+		synctest.Wait() // the look falls on the same moment
 		if got := fmt.Sprint(w); got != "b" {
 			t.Errorf("told %q, want b: a is awaited and ill, c is well and nobody asked", got)
 		}
@@ -96,6 +97,7 @@ func TestThePluginHearsOfHealthAtOnceAndOnce(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.do(func() { w.deaf, w.awaited, w.healthy = nil, []string{"d"}, []string{"d"} })
 		time.Sleep(lookEvery)
+		synctest.Wait() // the look falls on the same moment
 		if got := fmt.Sprint(w); got != "b a d" {
 			t.Errorf("told %q, want b a d: a plugin that was away is told as soon as it is back", got)
 		}
