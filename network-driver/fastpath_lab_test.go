@@ -238,8 +238,11 @@ func TestAnotherSettingTakesOverFromTheFormerPath(t *testing.T) {
 		r.extra = []string{"ROLLING_FASTPATH=" + c.setting}
 		r.start()
 		one.Must("busybox ping -c 1 -W 2 10.210.3.8")
-		if all := s.Everything(); !strings.Contains(all, c.has) || strings.Contains(all, c.lacks) {
-			t.Errorf("with %s the host should have %q and not %q:\n%s", c.setting, c.has, c.lacks, all)
-		}
+		lan.Eventually(t, 20*time.Second, "the path of the setting "+c.setting, func() error {
+			if all := s.Everything(); !strings.Contains(all, c.has) || strings.Contains(all, c.lacks) {
+				return fmt.Errorf("the host should have %q and not %q:\n%s", c.has, c.lacks, all)
+			}
+			return nil
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -20,6 +21,13 @@ func (n *Node) Clear(ctx context.Context) error {
 		n.refused, n.steps, n.borders = errCleared, nil, nil
 		n.parts.Announcer.Announce(nil)
 		problems := []error{n.parts.Fast.Set(topology.Fast{}), n.parts.Gate.Check(nil), n.parts.Gate.Set(nil), n.parts.Roads.Set(nil, true)}
+		n.apart.carried = topology.Fast{}
+		n.parts.Isolation.Wall.Doubt()
+		problems = append(problems, n.parts.Isolation.Wall.Set(isolation.Wall{}, isolation.Wall{})) // after the ways there: until here it has judged
+		if n.parts.Doors != nil {
+			n.shut = false
+			problems = append(problems, n.parts.Doors.Set(nil))
+		}
 		if n.parts.Six != nil {
 			problems = append(problems, n.parts.Six.Set(topology.Six{}))
 		}
