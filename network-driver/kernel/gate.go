@@ -111,31 +111,9 @@ func (g *Gate) set(path string, pools []netip.Prefix) (bool, error) {
 	return docker, nil
 }
 
-func (g *Gate) open(ipt *iptables.IPTables, exists bool, pools []netip.Prefix) error {
-	if !exists {
-		if err := ipt.NewChain(table, gateChain); err != nil {
-			return fmt.Errorf("make chain %s: %w", gateChain, err)
-		}
-	}
-	have, err := ipt.List(table, gateChain)
-	if err != nil {
-		return fmt.Errorf("list %s: %w", gateChain, err)
-	}
-	want := rules(pools)
-	for _, r := range want {
-		if !slices.Contains(have, text(r)) {
-			if err := ipt.Append(table, gateChain, r...); err != nil {
-				return fmt.Errorf("accept %q: %w", r, err)
-			}
-		}
-	}
-	for _, h := range have {
-		fields := strings.Fields(h)
-		if fields[0] == "-A" && !slices.ContainsFunc(want, func(r []string) bool { return text(r) == h }) {
-			if err := ipt.Delete(table, gateChain, fields[2:]...); err != nil {
-				return fmt.Errorf("remove %q: %w", h, err)
-			}
-		}
+func (g *Gate) open(ipt *iptables.IPTables, exists bool, pools []netip.Prefix) (err error) {
+	if err := acceptPools(ipt, exists, pools); err != nil {
+		return err
 	}
 	g.before, err = jump(ipt)
 	return err

@@ -73,9 +73,9 @@ func (j Job) open(m Mode) (p path, err error) {
 
 // close ends the connections: whatever was asked was answered.
 func (p path) close() {
-	_ = p.one.Close()
+	_ = p.one.Close() // nothing is under way any more, so nothing can be lost
 	for _, c := range p.many {
-		_ = c.Close()
+		_ = c.Close() // the same
 	}
 }
 

@@ -35,7 +35,7 @@ func socket(kind int, to netip.AddrPort, within time.Duration) (int, error) {
 		err = unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())})
 	}
 	if err != nil {
-		_ = unix.Close(fd)
+		_ = unix.Close(fd) // why it cannot be used is the error to tell
 		return -1, err
 	}
 	return fd, nil
