@@ -52,12 +52,13 @@ func readConfig(args []string, to io.Writer) (Config, error) {
 	f.IntVar(&c.Network.Starts, "starts", 20, "net: pairs of task starts, and of container starts")
 	f.IntVar(&c.Network.Changes, "changes", 15, "net: containers killed, and as many stopped, while routes are watched")
 	f.IntVar(&c.Network.Restarts, "restarts", 3, "net: kills of the plugin while a prober asks, from a container and from the router")
+	f.IntVar(&c.Network.Losses, "losses", 5, "net: losses of a node's power")
 	f.IntVar(&c.Network.Containers, "containers", 500, "net: containers of one service on all nodes")
 	f.StringVar(&c.Network.Only, "only", "", "net: take only subjects whose name holds this word, such as restart")
 	f.IntVar(&c.Address.Repeats, "repeats", 5, "ipam: runs of each Go benchmark")
 	f.IntVar(&c.Address.Calls, "calls", 500, "ipam: calls to the plugin's socket")
 	f.IntVar(&c.Address.Tasks, "tasks", 300, "ipam: tasks of the service whose start is timed")
-	f.IntVar(&c.Address.Services, "services", 1, "ipam: pairs of such services, ours and Docker's; one takes 15 minutes on 2 CPUs")
+	f.IntVar(&c.Address.Services, "services", 2, "ipam: pairs of such services, ours and Docker's; one takes some 5 minutes on 2 CPUs, the first of a pair changes")
 	f.IntVar(&c.Address.Asked, "asked", 300, "ipam: tasks that get an address and no node")
 	f.IntVar(&c.Address.Pairs, "pairs", 3, "ipam: pairs of services whose tasks get no node, ours and Docker's")
 	f.IntVar(&c.Rollout.Pairs, "rollouts", 6, "rollout: pairs of rollouts, ours and Docker's")
@@ -95,7 +96,7 @@ func (c Config) Validate() error {
 		value int
 	}{
 		{"rounds", c.Network.Rounds}, {"chunk", c.Network.Chunk}, {"pings", c.Network.Pings}, {"starts", c.Network.Starts}, {"changes", c.Network.Changes},
-		{"conns", c.Network.Conns}, {"packets", c.Network.Packets}, {"restarts", c.Network.Restarts}, {"containers", c.Network.Containers},
+		{"conns", c.Network.Conns}, {"packets", c.Network.Packets}, {"restarts", c.Network.Restarts}, {"losses", c.Network.Losses}, {"containers", c.Network.Containers},
 		{"repeats", c.Address.Repeats}, {"calls", c.Address.Calls}, {"tasks", c.Address.Tasks}, {"asked", c.Address.Asked}, {"pairs", c.Address.Pairs}, {"services", c.Address.Services},
 		{"rollouts", c.Rollout.Pairs}, {"plans", c.Manager.Plans}, {"projects", c.Manager.Projects}, {"lists", c.Manager.Lists}, {"writes", c.Manager.Repeats}, {"told", c.Manager.Changes},
 		{"floods", c.Logs.Rounds}, {"megabytes", c.Logs.Bytes}, {"stops", c.Logs.Stops},

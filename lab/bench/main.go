@@ -91,7 +91,7 @@ func measure(ctx context.Context, s *site.Site, c Config) ([]figure.Figure, erro
 	var figures []figure.Figure
 	var errs []error
 	project := orders.New(s, c.Address.Root)
-	// net is the last of all: it costs a node its power.
+	// net is the last of all: it costs a node its power again and again.
 	for _, g := range []struct {
 		name string
 		take func() ([]figure.Figure, error)

@@ -22,8 +22,13 @@ import (
 )
 
 const (
-	// answerWithin: after a daemon restart the engine waits for us without limit, and so does every service of the Swarm.
+	// answerWithin: after a daemon restart the engine waits for us without limit, and so does every service of the Swarm
+	// that its allocator has to give a network.
 	answerWithin = 2 * time.Second
+	// patience is longer, since an endpoint's call holds up nothing but its container, and an engine that starts a
+	// hundred of them asks for all at once: to refuse the last in the row would make Swarm start it again, behind a
+	// longer row. It ends before the engine's own limit of 30 s, after which nobody hears the reason.
+	patience = 20 * time.Second
 	// largestBody is far above any call of the engine's.
 	largestBody = 1 << 20
 	// readWithin bounds a client that sends nothing.
@@ -49,10 +54,12 @@ type Door struct {
 	node     Node
 	log      *slog.Logger
 	refusals *refusals
+	// Patience bounds the calls for one endpoint.
+	Patience time.Duration
 }
 
 // New answers nothing yet.
-func New(node Node, log *slog.Logger) *Door { return &Door{node, log, &refusals{}} }
+func New(node Node, log *slog.Logger) *Door { return &Door{node, log, &refusals{}, patience} }
 
 // Mux is every call of the protocol, by its path. The library's own handler would read bodies without a limit.
 func (d *Door) Mux() *http.ServeMux {
@@ -65,15 +72,15 @@ func (d *Door) Mux() *http.ServeMux {
 	route(d, mux, "FreeNetwork", d.freeNetwork)
 	route(d, mux, "CreateNetwork", d.createNetwork)
 	route(d, mux, "DeleteNetwork", d.deleteNetwork)
-	route(d, mux, "CreateEndpoint", d.createEndpoint)
-	route(d, mux, "EndpointOperInfo", d.endpointInfo)
-	route(d, mux, "DeleteEndpoint", d.deleteEndpoint)
-	route(d, mux, "Join", d.join)
-	route(d, mux, "Leave", d.leave)
+	routeWithin(d, d.Patience, mux, "CreateEndpoint", d.createEndpoint)
+	routeWithin(d, d.Patience, mux, "EndpointOperInfo", d.endpointInfo)
+	routeWithin(d, d.Patience, mux, "DeleteEndpoint", d.deleteEndpoint)
+	routeWithin(d, d.Patience, mux, "Join", d.join)
+	routeWithin(d, d.Patience, mux, "Leave", d.leave)
 	route(d, mux, "DiscoverNew", d.discover)
 	route(d, mux, "DiscoverDelete", d.discover)
-	route(d, mux, "ProgramExternalConnectivity", d.publish)
-	route(d, mux, "RevokeExternalConnectivity", d.revoke)
+	routeWithin(d, d.Patience, mux, "ProgramExternalConnectivity", d.publish)
+	routeWithin(d, d.Patience, mux, "RevokeExternalConnectivity", d.revoke)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("%s is not a call of the network plugin protocol", r.URL.Path))
 	})
@@ -83,10 +90,12 @@ func (d *Door) Mux() *http.ServeMux {
 // empty is the answer of a call that only succeeds or fails.
 type empty struct{}
 
-// errLate is the cause that a late step is told.
-var errLate = fmt.Errorf("no answer within %v", answerWithin)
-
 func route[Req, Res any](d *Door, mux *http.ServeMux, name string, do func(context.Context, Req) (Res, error)) {
+	routeWithin(d, answerWithin, mux, name, do)
+}
+
+func routeWithin[Req, Res any](d *Door, within time.Duration, mux *http.ServeMux, name string, do func(context.Context, Req) (Res, error)) {
+	late := fmt.Errorf("no answer within %v", within) // the cause that a late step is told
 	mux.HandleFunc("/NetworkDriver."+name, func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
 		var req Req
@@ -94,7 +103,7 @@ func route[Req, Res any](d *Door, mux *http.ServeMux, name string, do func(conte
 			refuse(w, http.StatusBadRequest, fmt.Errorf("%s: %w", name, err))
 			return
 		}
-		ctx, cancel := context.WithTimeoutCause(r.Context(), answerWithin, errLate)
+		ctx, cancel := context.WithTimeoutCause(r.Context(), within, late)
 		defer cancel()
 		res, err := do(ctx, req)
 		if err != nil {

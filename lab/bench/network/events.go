@@ -160,29 +160,3 @@ func (b *bench) state(ctx context.Context, node, id string) (s container.State, 
 	})
 	return s, err
 }
-
-// powerLoss takes the power from the server's node and waits until the router has lost its routes. The node stays off.
-func (b *bench) powerLoss(ctx context.Context) ([]figure.Figure, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	lost, err := b.idleTask(ctx, ours, b.server)
-	if err != nil {
-		return nil, err
-	}
-	router, err := b.Routes(ctx, lab.Router)
-	if err != nil {
-		return nil, err
-	}
-	dark := time.Now()
-	if err := b.Lab.Kill(ctx, b.server); err != nil {
-		return nil, err
-	}
-	gone, err := site.Await(ctx, router, routeWithin, "withdrawal of "+lost.Address.String(), func(c site.RouteChange) bool {
-		return c.Gone && c.Address == lost.Address
-	})
-	if err != nil {
-		return nil, err
-	}
-	ms := float64(gone.At.Sub(dark)) / float64(time.Millisecond)
-	return []figure.Figure{figure.Alone("net.withdraw_power_ms", "ms", ms, 1, "power taken from a node that does not lead to route gone from the router's kernel")}, nil
-}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,6 +113,14 @@ type netState struct {
 type neighbour struct {
 	State    string
 	EndOfRIB bool
+}
+
+// settled says what the plugin still waits for.
+func (s netState) settled() error {
+	if !s.Settled || slices.ContainsFunc(s.Neighbours, func(n neighbour) bool { return n.State != "established" || !n.EndOfRIB }) {
+		return fmt.Errorf("rolling/net: settled %v, neighbours %+v", s.Settled, s.Neighbours)
+	}
+	return nil
 }
 
 func (b *bench) netState(ctx context.Context, node string) (s netState, err error) {

@@ -26,6 +26,7 @@ type Settings struct {
 	Starts     int    // pairs of task starts
 	Changes    int    // kills, and as many stops, whose routes are watched
 	Restarts   int    // of the plugin, seen from a container, and as many from the router
+	Losses     int    // of a node's power
 	Containers int    // of one service on all nodes
 	Only       string // take only subjects whose name holds it
 }
@@ -87,7 +88,7 @@ type subject struct {
 	take func(context.Context) ([]figure.Figure, error)
 }
 
-// subjects in their order: each has its file. A power loss is the last, since a node is lost by it.
+// subjects in their order: each has its file. Many containers are the last, since their end keeps the machine busy.
 func (b *bench) subjects() []subject {
 	return []subject{
 		{"paths", b.speeds},
@@ -99,8 +100,8 @@ func (b *bench) subjects() []subject {
 		{"container starts", b.shares},
 		{"routes that come and go", b.changes},
 		{"the plugin's restart", b.restarts},
+		{"power losses", b.powerLosses},
 		{"many containers", b.many},
-		{"a power loss", b.powerLoss},
 	}
 }
 

@@ -3,7 +3,6 @@ package network
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -68,9 +67,9 @@ func (b *bench) restart(ctx context.Context, node string) error {
 			return fmt.Errorf("processes %q after %q: %w", now, old, err)
 		}
 		s, err := b.netState(ctx, node)
-		if err == nil && (!s.Settled || slices.ContainsFunc(s.Neighbours, func(n neighbour) bool { return n.State != "established" || !n.EndOfRIB })) {
-			err = fmt.Errorf("settled %v, neighbours %+v", s.Settled, s.Neighbours)
+		if err != nil {
+			return err
 		}
-		return err
+		return s.settled()
 	})
 }
