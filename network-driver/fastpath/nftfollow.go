@@ -30,20 +30,17 @@ func (n *nft) follow(f topology.Fast) error {
 		if at[name] != "" {
 			continue
 		}
-		delete(n.devices, name) // its chain has gone with it
-		if n.links.ends[name] != nil {
-			problems = append(problems, n.noChainOn(name))
-		}
+		delete(n.devices, name)
+		problems = append(problems, n.noChainOn(name))
 	}
 	return few(append(problems, n.keep(want), n.disband(f)))
 }
 
-// chainOn gives a link its chain. One that was made anew under its name lost it with the former link.
+// chainOn gives a link its chain. What a former link of its name left, on kernels that keep it, is replaced in one step.
 func (n *nft) chainOn(device, to string) error {
 	t := &nftables.Table{Name: n.table, Family: nftables.TableFamilyNetdev}
 	if _, err := n.conn.ListChain(t, ofDevice+device); err == nil {
-		n.devices[device] = true
-		return nil
+		n.conn.DelChain(&nftables.Chain{Table: t, Name: ofDevice + device})
 	}
 	n.chain(t, device, to)
 	if err := n.conn.Flush(); err != nil {
@@ -53,6 +50,7 @@ func (n *nft) chainOn(device, to string) error {
 	return nil
 }
 
+// noChainOn: most kernels take a chain away with its link.
 func (n *nft) noChainOn(device string) error {
 	n.conn.DelChain(&nftables.Chain{Table: &nftables.Table{Name: n.table, Family: nftables.TableFamilyNetdev}, Name: ofDevice + device})
 	if err := n.conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
