@@ -44,11 +44,13 @@ const (
 	Run    Command = "run"    // keep the node's plugins as they should be, until stopped
 	Load   Command = "load"   // bring them in order once
 	Health Command = "health" // ask the running agent whether it is ready
+	Remove Command = "remove" // take Rolling's plugins off this node
 )
 
 const usage = `usage: agent run              keep the node's plugins as they should be, until stopped
        agent load [--bundles DIR]  bring them in order once
        agent health           ask the running agent whether it is ready
+       agent remove           take the plugins off this node, and what they put on it
 Settings are ROLLING_* variables.
 `
 
@@ -68,7 +70,7 @@ func ReadConfig(args []string) (Command, Config, error) {
 	flags.SetOutput(io.Discard) // the caller prints our usage with the error
 	command := Command(args[0])
 	switch command {
-	case Load:
+	case Load, Remove:
 		flags.StringVar(&c.Bundles, "bundles", c.Bundles, "")
 	case Run, Health:
 	default:

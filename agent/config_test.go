@@ -20,6 +20,7 @@ func TestReadConfig(t *testing.T) {
 		{"run", "run", nil, Run, ""},
 		{"load with a folder", "load --bundles /b", nil, Load, ""},
 		{"health", "health", nil, Health, ""},
+		{"remove", "remove", nil, Remove, ""},
 		{"no command", "", nil, "", "usage:"},
 		{"a command that is none", "runn", nil, "", `"runn" is no command`},
 		{"a flag of another command", "run --bundles /b", nil, "", "usage:"},

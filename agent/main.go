@@ -93,6 +93,11 @@ func command(ctx context.Context, args []string) error {
 		Engine: engine, Wants: wants, Every: c.Every, Log: log, Now: time.Now, Patience: patience,
 		Alone: loader.Alone(filepath.Join(c.State, "agent", "lock")),
 	})
+	if what == Remove {
+		ctx, cancel := context.WithTimeout(ctx, loadWithin)
+		defer cancel()
+		return remove(ctx, c, engine, found)
+	}
 	if what == Load {
 		ctx, cancel := context.WithTimeout(ctx, loadWithin)
 		defer cancel()

@@ -148,6 +148,11 @@ func (l *Lab) part(name string) (parts.Part, parts.Site, error) {
 	return part, site, nil
 }
 
+// RoutesTo is what the part bird was told of an address, and by whom, in its own words.
+func (l *Lab) RoutesTo(ctx context.Context, address string) (string, error) {
+	return l.Exec(ctx, Router, "birdc", "-r", "-s", parts.BirdSocket(l.folder("parts", "bird")), "show", "route", "for", address, "all")
+}
+
 // Routes are the usable routes that the part bird has learnt by BGP: for each prefix the next hops, sorted.
 func (l *Lab) Routes(ctx context.Context) (map[netip.Prefix][]netip.Addr, error) {
 	if _, on := l.partProcess("bird"); !on {

@@ -88,13 +88,21 @@ func receive(conn net.Conn) (body []byte, kind uint8, err error) {
 	return body, header[18], err
 }
 
-// live announces the addresses, then takes what comes until the connection ends.
-func (c *client) live(own []netip.Addr) error {
+// tell takes back some routes and announces others.
+func (c *client) tell(withdrawn, announced []bgp.PathNLRI) error {
 	hop, err := bgp.NewPathAttributeNextHop(c.self)
 	if err != nil {
 		return err
 	}
-	attributes := []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(0), bgp.NewPathAttributeAsPath(nil), hop, bgp.NewPathAttributeLocalPref(100)}
+	var attributes []bgp.PathAttributeInterface
+	if len(announced) > 0 {
+		attributes = []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(0), bgp.NewPathAttributeAsPath(nil), hop, bgp.NewPathAttributeLocalPref(100)}
+	}
+	return send(c.conn, bgp.NewBGPUpdateMessage(withdrawn, attributes, announced))
+}
+
+// live announces the addresses, then takes what comes until the connection ends.
+func (c *client) live(own []netip.Addr) error {
 	var routes []bgp.PathNLRI
 	for _, a := range own {
 		n, err := bgp.NewIPAddrPrefix(netip.PrefixFrom(a, 32))
@@ -106,7 +114,7 @@ func (c *client) live(own []netip.Addr) error {
 	const inOne = 500 // of at most 4096 bytes
 	for len(routes) > 0 {
 		n := min(inOne, len(routes))
-		if err := send(c.conn, bgp.NewBGPUpdateMessage(nil, attributes, routes[:n])); err != nil {
+		if err := c.tell(nil, routes[:n]); err != nil {
 			return err
 		}
 		routes = routes[n:]
@@ -164,4 +172,10 @@ func (c *client) holds() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.held)
+}
+
+func (c *client) has(p netip.Prefix) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held[p]
 }

@@ -74,7 +74,7 @@ func (r *run) withdraw(gone []netip.Prefix) {
 	var changes []topology.Route
 	r.mu.Lock()
 	for _, p := range gone {
-		delete(r.held, p)
+		r.takeBack(p)
 		delete(r.pools, p)
 		changes = append(changes, topology.Route{Prefix: p})
 	}

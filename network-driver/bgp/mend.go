@@ -15,14 +15,18 @@ import (
 // for a million paths under way.
 const mendAtOnce = 20000
 
-// mend repairs what gobgp's reflector lost: once it has sent what it has, all goes out again, to some neighbours a beat.
-func (r *run) mend(ctx context.Context, now time.Time, reflects bool) {
-	if reflects && r.deadlines.due(now) {
+// mend repairs what gobgp lost: once it has sent what it has, all goes out again, and what was taken back is taken back
+// again, to some neighbours a beat.
+func (r *run) mend(ctx context.Context, now time.Time) {
+	if r.deadlines.due(now) {
 		sent, err := r.sent(ctx)
 		if err != nil {
 			r.log.Warn("could not look whether all routes have to be sent again", "cause", err)
 		} else if r.deadlines.repairs(now, sent) {
 			r.mending = slices.SortedFunc(maps.Keys(r.neighbours), netip.Addr.Compare)
+			if err := r.shade(now); err != nil {
+				r.log.Warn("what was withdrawn while a session began may stay with its neighbour", "cause", err)
+			}
 		}
 	}
 	r.mu.Lock()
@@ -37,6 +41,11 @@ func (r *run) mend(ctx context.Context, now time.Time, reflects bool) {
 		err := r.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: next.String(), Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT})
 		if err != nil {
 			r.log.Warn("could not send all routes again", "neighbour", next, "cause", err)
+		}
+	}
+	if len(r.mending) == 0 {
+		if err := r.lift(); err != nil {
+			r.log.Warn("could not end a repair; the next one will", "cause", err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
@@ -62,10 +63,20 @@ func (r *run) announce(want wish) error {
 		}
 		drop = append(drop, path)
 	}
+	r.mu.Lock()
+	for p := range wanted {
+		r.back.there(p, true)
+	}
+	r.mu.Unlock()
 	if err := r.tell(add, drop); err != nil {
 		return err
 	}
 	r.mu.Lock()
+	for p := range r.own {
+		if _, stays := wanted[p]; !stays {
+			r.back.since[p] = time.Now()
+		}
+	}
 	turned := !slices.Equal(border, r.border)
 	r.outside = 0
 	for p := range wanted {

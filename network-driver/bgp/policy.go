@@ -34,12 +34,12 @@ func (r *run) protect(ctx context.Context) error {
 			{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: poolSet, Prefixes: prefixes(r.settings.Pools, false, shortestPool, 31)},
 			{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: hostSet6, Prefixes: prefixes(r.settings.Pools, true, 128, 128)},
 			{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: poolSet6, Prefixes: prefixes(r.settings.Pools, true, shortestPool6, 127)},
-			neighbours(reflectorSet, r.reflectors),
+			neighbours(reflectorSet, r.reflectors), shadows(),
 			{DefinedType: api.DefinedType_DEFINED_TYPE_LARGE_COMMUNITY, Name: wholeSet, List: []string{fmt.Sprintf("^%d:%d:[0-9]+$", r.settings.ASN, fabric.Aggregated(0, 0).B)}},
 		},
 	}
 	in := []*api.Statement{statement("own", &api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL}, api.RouteAction_ROUTE_ACTION_ACCEPT)}
-	var out []*api.Statement
+	out := []*api.Statement{noShadows()}
 	if len(r.settings.Routers) > 0 {
 		var all []string
 		for _, o := range r.settings.Routers {

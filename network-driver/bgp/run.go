@@ -44,6 +44,7 @@ type run struct {
 	held       map[netip.Prefix]netip.Addr   // the node that has it
 	pools      map[netip.Prefix]netip.Prefix // of learnt routes that are announced as a whole
 	lull       lull
+	back       takenBack
 	mtus       map[netip.Addr]int // of other nodes' uplinks
 	mtu        int                // of this one's
 	compare    bool               // one of them may have changed
@@ -76,7 +77,7 @@ func start(ctx context.Context, s Settings, self netip.Addr, log *slog.Logger, t
 		settings: s, self: self, log: log, told: told, wake: wake, begun: time.Now(), unwatch: unwatch,
 		server:     server.NewBgpServer(server.LoggerOption(slog.New(quiet{log.Handler(), level}), level)),
 		neighbours: map[netip.Addr]topology.Neighbour{}, own: map[netip.Prefix]saying{}, seen: map[netip.Addr]*seen{},
-		held: map[netip.Prefix]netip.Addr{}, pools: map[netip.Prefix]netip.Prefix{}, lull: newLull(),
+		held: map[netip.Prefix]netip.Addr{}, pools: map[netip.Prefix]netip.Prefix{}, lull: newLull(), back: newTakenBack(),
 		reflectors: []string{host(self)}, // never empty: gobgp takes an empty set for everybody
 		mtus:       map[netip.Addr]int{},
 	}

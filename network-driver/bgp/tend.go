@@ -97,7 +97,7 @@ func (d *deadlines) settles(now time.Time, neighbours, heard int) bool {
 func (r *run) tend(ctx context.Context, now time.Time) {
 	r.pardon(ctx, now)
 	r.warn()
-	neighbours, heard, reflects := r.count()
+	neighbours, heard := r.count()
 	if r.deadlines.settles(now, neighbours, heard) {
 		r.mu.Lock()
 		r.settledIn = now.Sub(r.begun)
@@ -108,15 +108,14 @@ func (r *run) tend(ctx context.Context, now time.Time) {
 	gone := r.lull.over(now, r.reflected())
 	r.mu.Unlock()
 	r.withdraw(gone)
-	r.mend(ctx, now, reflects)
+	r.mend(ctx, now)
 }
 
 // count leaves routers out: they tell us nothing.
-func (r *run) count() (neighbours, heard int, reflects bool) {
+func (r *run) count() (neighbours, heard int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for a, n := range r.neighbours {
-		reflects = reflects || n.Client
 		if n.Router {
 			continue
 		}
@@ -125,7 +124,7 @@ func (r *run) count() (neighbours, heard int, reflects bool) {
 			heard++
 		}
 	}
-	return neighbours, heard, reflects
+	return neighbours, heard
 }
 
 // pardon gives a neighbour that sent too many prefixes another chance.

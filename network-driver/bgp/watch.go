@@ -71,9 +71,10 @@ func (r *run) onBest(paths []*apiutil.Path) {
 		r.lull.told(prefix)
 		if t.Via.IsValid() {
 			r.held[prefix] = home
+			r.back.there(prefix, false)
 			r.measure(home, p)
 		} else {
-			delete(r.held, prefix)
+			r.takeBack(prefix)
 		}
 		turned = r.remember(prefix, t.Via, p) || turned
 		changes = append(changes, t)
@@ -85,6 +86,14 @@ func (r *run) onBest(paths []*apiutil.Path) {
 	}
 	if turned {
 		r.nudge()
+	}
+}
+
+// takeBack notes that a route of another node's was withdrawn. The caller holds the lock.
+func (r *run) takeBack(p netip.Prefix) {
+	if _, held := r.held[p]; held {
+		delete(r.held, p)
+		r.back.since[p] = time.Now()
 	}
 }
 

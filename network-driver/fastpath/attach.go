@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rolling-swarm/rolling/internal/listing"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -24,7 +25,7 @@ const (
 
 // seats are the interfaces at whose entrance our programs sit.
 type seats struct {
-	nl      *netlink.Handle
+	nl      *listing.Handle
 	devices int
 	right   map[int]*ebpf.Program // what was seen to sit right, by interface
 	turn    int                   // which host ends are asked this time
@@ -65,6 +66,36 @@ func (s *seats) sit(links []netlink.Link, wanted map[int]*ebpf.Program) []error 
 	return problems
 }
 
+// sitOnSome is sit for links that were made a moment ago: nobody has anything on them yet. All others stay as they are;
+// what sat on a link that went has gone with it.
+func (s *seats) sitOnSome(links []netlink.Link, wanted map[int]*ebpf.Program) []error {
+	var problems []error
+	for _, l := range links {
+		index := l.Attrs().Index
+		p := wanted[index]
+		var err error
+		switch {
+		case p == nil && s.right[index] != nil:
+			err = s.unseat(index, clsact)
+			delete(s.right, index)
+		case p != nil && s.right[index] == nil:
+			if err = s.attach(index, p); err == nil {
+				s.right[index] = p
+			}
+		}
+		if err != nil && !gone(err) {
+			problems = append(problems, fmt.Errorf("interface %s: %w", l.Attrs().Name, err))
+		}
+	}
+	for index := range s.right {
+		if wanted[index] == nil {
+			delete(s.right, index)
+		}
+	}
+	s.devices = len(s.right)
+	return problems
+}
+
 // trusted says that an interface need not be asked this time. Uplinks always are.
 func (s *seats) trusted(l netlink.Link, known bool, ends *int) bool {
 	if !topology.OwnName(l.Attrs().Name) {
@@ -75,7 +106,7 @@ func (s *seats) trusted(l netlink.Link, known bool, ends *int) bool {
 }
 
 // entrances tells, by interface, which of the two disciplines it has.
-func entrances(nl *netlink.Handle) (map[int]string, error) {
+func entrances(nl *listing.Handle) (map[int]string, error) {
 	all, err := nl.QdiscList(nil)
 	if err != nil {
 		return nil, fmt.Errorf("list queue disciplines: %w", err)

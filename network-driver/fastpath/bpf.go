@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rolling-swarm/rolling/internal/listing"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -21,6 +22,7 @@ import (
 // ours once our maps are full. So nothing need be pinned, and a kill leaves nothing but what works.
 type bpf struct {
 	seats
+	links   links
 	places  *table[placeKey, place]
 	sources *table[sourceKey, sender]
 	pairs   *table[topology.Pair, uint32]
@@ -56,7 +58,7 @@ type sender struct {
 const mostAddresses = 1 << 16
 
 // openBPF loads maps and programs, and attaches nothing.
-func openBPF(nl *netlink.Handle, most uint32) (*bpf, error) {
+func openBPF(nl *listing.Handle, most uint32) (*bpf, error) {
 	// Before Linux 5.11 maps count as locked memory. Where the limit may not be raised, the load says so.
 	_ = rlimit.RemoveMemlock()
 	b := &bpf{seats: seats{nl: nl}}
@@ -105,9 +107,9 @@ func (b *bpf) close() {
 // which must be dropped.
 func probeBPF() error {
 	return apart(func() error {
-		nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		nl, err := listing.Open()
 		if err != nil {
-			return fmt.Errorf("open netlink: %w", err)
+			return err
 		}
 		defer nl.Close()
 		b, err := openBPF(nl, 1)
@@ -158,23 +160,19 @@ func apart(f func() error) error {
 // set makes maps and interfaces what they should be: first what is new, then the programs, and only then is taken away
 // what is stale, so that a packet under way meets the old state or the new one.
 func (b *bpf) set(f topology.Fast) error {
-	links, err := b.nl.LinkList()
+	touched, err := b.links.look(b.nl, f.Touched)
 	if err != nil {
-		return fmt.Errorf("list the host's links: %w", err)
-	}
-	ends := map[string]netlink.Link{}
-	for _, l := range links {
-		ends[l.Attrs().Name] = l
+		return err
 	}
 	places, sources, wanted := map[placeKey]place{}, map[sourceKey]sender{}, map[int]*ebpf.Program{}
 	var problems []error
 	for _, l := range f.Legs {
-		end, there := ends[l.Name]
+		end, there := b.links.ends[l.Name]
 		if !there {
 			continue // its container has ended, or the link is about to be mended
 		}
-		problems = append(problems, take(l, end.Attrs(), places, sources))
-		wanted[end.Attrs().Index] = b.out
+		problems = append(problems, take(l, end, places, sources))
+		wanted[end.Index] = b.out
 	}
 	for a, group := range f.Far {
 		if _, here := places[a.As4()]; !here {
@@ -182,8 +180,8 @@ func (b *bpf) set(f topology.Fast) error {
 		}
 	}
 	for _, name := range f.Uplinks {
-		if up, there := ends[name]; there {
-			wanted[up.Attrs().Index] = b.in
+		if up, there := b.links.ends[name]; there {
+			wanted[up.Index] = b.in
 		}
 	}
 	pairs := map[topology.Pair]uint32{}
@@ -191,9 +189,17 @@ func (b *bpf) set(f topology.Fast) error {
 		pairs[p] = 1
 	}
 	problems = append(problems, b.places.put(places), b.sources.put(sources), b.pairs.put(pairs))
-	problems = append(problems, b.sit(links, wanted)...)
+	problems = append(problems, b.seat(touched, wanted)...)
 	problems = append(problems, b.pairs.keep(pairs), b.places.keep(places), b.sources.keep(sources))
 	return errors.Join(problems...)
+}
+
+// seat looks at the links that were touched, or at all.
+func (b *bpf) seat(touched []netlink.Link, wanted map[int]*ebpf.Program) []error {
+	if !b.links.some {
+		return b.sit(touched, wanted)
+	}
+	return b.sitOnSome(touched, wanted)
 }
 
 func take(l topology.Leg, end *netlink.LinkAttrs, places map[placeKey]place, sources map[sourceKey]sender) error {

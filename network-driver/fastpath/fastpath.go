@@ -11,10 +11,9 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
+	"github.com/rolling-swarm/rolling/internal/listing"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -46,6 +45,8 @@ type Path struct {
 	lane    lane
 	refused map[string]string
 	sweep   func() error // what an earlier run may have left of other ways; until it succeeds
+	uplinks []string     // of the last Set
+	doubt   bool         // it failed
 }
 
 // Settings are what to try.
@@ -58,9 +59,9 @@ type Settings struct {
 // Open tries what the wish allows, in the network namespace of the calling thread, also when other threads call later.
 // There is always a path: where nothing loads it is plain, and the report says why. The tries leave nothing behind.
 func Open(s Settings) (*Path, error) {
-	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	nl, err := listing.Open()
 	if err != nil {
-		return nil, fmt.Errorf("open netlink: %w: the plugin needs CAP_NET_ADMIN on the host's network", err)
+		return nil, err
 	}
 	p := &Path{name: topology.Plain, wish: s.Wish, refused: map[string]string{}}
 	lanes := []struct {
@@ -85,14 +86,14 @@ func Open(s Settings) (*Path, error) {
 	return p, nil
 }
 
-func tryBPF(nl *netlink.Handle, most uint32) (lane, error) {
+func tryBPF(nl *listing.Handle, most uint32) (lane, error) {
 	if err := probeBPF(); err != nil {
 		return nil, err
 	}
 	return openBPF(nl, most)
 }
 
-func tryNFT(nl *netlink.Handle) (lane, error) {
+func tryNFT(nl *listing.Handle) (lane, error) {
 	if err := probeNFT(); err != nil {
 		return nil, err
 	}
@@ -106,10 +107,21 @@ func (p *Path) Name() string { return p.name }
 // the settings wants it all the same.
 func (p *Path) Yields() bool { return p.wish == Auto && p.lane != nil }
 
-// Set makes the path hold exactly this. Said twice it changes nothing, but mends what somebody else broke.
+// Set makes the path hold exactly this. Said twice it changes nothing, but mends what somebody else broke, unless it says
+// which links to look at.
 func (p *Path) Set(f topology.Fast) error {
+	if p.doubt || p.sweep != nil || !slices.Equal(f.Uplinks, p.uplinks) {
+		f.Touched = nil
+	}
+	p.uplinks, p.doubt = f.Uplinks, false
 	if p.lane != nil {
-		if err := p.lane.set(f); err != nil {
+		err := p.lane.set(f)
+		if err != nil && f.Touched != nil { // something else was touched, too
+			f.Touched = nil
+			err = p.lane.set(f)
+		}
+		if err != nil {
+			p.doubt = true
 			return fmt.Errorf("fast path %s: %w", p.name, err)
 		}
 	}
@@ -144,7 +156,7 @@ func (p *Path) Report() topology.FastReport {
 }
 
 // sweeper takes away what the ways other than this one may have left. Where the kernel knows no nftables, that is nothing.
-func sweeper(nl *netlink.Handle, stays string) func() error {
+func sweeper(nl *listing.Handle, stays string) func() error {
 	var tables *nft
 	if stays != string(NFT) {
 		if n, err := openNFT(nl); err == nil {

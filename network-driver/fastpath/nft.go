@@ -17,20 +17,22 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rolling-swarm/rolling/internal/contract"
+	"github.com/rolling-swarm/rolling/internal/listing"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
 // nft is the fast path by a table of the family netdev. An earlier process's table goes on until ours, under the other
 // name, is whole: both may stand at the same time, the first that knows a packet takes it.
 type nft struct {
-	nl      *netlink.Handle
+	nl      *listing.Handle
 	conn    *nftables.Conn
 	raw     *mdl.Conn
 	table   string // "" while there is none of ours
 	have    elements
 	groups  map[topology.Group]bool // those that have set and chains
 	pairs   []topology.Pair
-	devices int
+	links   links
+	devices map[string]bool // that have a chain
 }
 
 // elements are the contents of the sets: set → key → value.
@@ -52,7 +54,7 @@ const (
 	devicesAtOnce  = 50
 )
 
-func openNFT(nl *netlink.Handle) (*nft, error) {
+func openNFT(nl *listing.Handle) (*nft, error) {
 	conn, err := nftables.New(nftables.AsLasting())
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
@@ -72,9 +74,9 @@ func (n *nft) close() {
 // probeNFT makes a whole table in a network namespace that ends with the try.
 func probeNFT() error {
 	return apart(func() error {
-		nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		nl, err := listing.Open()
 		if err != nil {
-			return fmt.Errorf("open netlink: %w", err)
+			return err
 		}
 		defer nl.Close()
 		n, err := openNFT(nl)
@@ -88,17 +90,19 @@ func probeNFT() error {
 
 // set makes the table what it should be: first what is new, and only then is taken away what is stale.
 func (n *nft) set(f topology.Fast) error {
+	if f.Touched != nil && n.table != "" && len(f.Legs) > 0 {
+		return n.follow(f)
+	}
 	tables, chains, err := n.look()
 	if err != nil {
 		return err
 	}
 	if len(f.Legs) == 0 {
-		n.table, n.have, n.groups, n.devices = "", elements{}, map[topology.Group]bool{}, 0
+		n.table, n.have, n.groups, n.devices = "", elements{}, map[topology.Group]bool{}, nil
 		return n.remove(tables)
 	}
-	links, err := n.nl.LinkList()
-	if err != nil {
-		return fmt.Errorf("list the host's links: %w", err)
+	if _, err := n.links.look(n.nl, nil); err != nil {
+		return err
 	}
 	if !n.sound(chains) {
 		if err := n.build(tables); err != nil {
@@ -107,8 +111,8 @@ func (n *nft) set(f topology.Fast) error {
 		chains = nil
 	}
 	n.pairs = f.Pairs
-	want, at, problems := n.wanted(f, links)
-	problems = append(problems, n.put(want), n.sit(at, chains[n.table]), n.keep(want), n.disband(f))
+	want, at, problems := n.wanted(f)
+	problems = append(problems, n.far(f, want), n.put(want), n.sit(at, chains[n.table]), n.keep(want), n.disband(f))
 	if err := few(problems); err != nil {
 		return err
 	}
@@ -268,19 +272,15 @@ func (n *nft) build(tables []string) error {
 }
 
 // wanted is what the sets should hold, and which chain each interface should have.
-func (n *nft) wanted(f topology.Fast, links []netlink.Link) (want elements, at map[string]string, problems []error) {
+func (n *nft) wanted(f topology.Fast) (want elements, at map[string]string, problems []error) {
 	want, at, problems = elements{}, map[string]string{}, []error{n.gather(f)}
-	ends := map[string]*netlink.LinkAttrs{}
-	for _, l := range links {
-		ends[l.Attrs().Name] = l.Attrs()
-	}
 	for _, name := range f.Uplinks {
-		if ends[name] != nil {
+		if n.links.ends[name] != nil {
 			at[name] = chainUp
 		}
 	}
 	for _, l := range f.Legs {
-		end := ends[l.Name]
+		end := n.links.ends[l.Name]
 		if end == nil {
 			continue // its container has ended, or the link is about to be mended
 		}
@@ -300,7 +300,7 @@ func (n *nft) wanted(f topology.Fast, links []netlink.Link) (want elements, at m
 			n.admit(want, l.Address, l.Group)
 		}
 	}
-	return want, at, append(problems, n.far(f, want))
+	return want, at, problems
 }
 
 // far adds the addresses of other nodes, by the next hops that the kernel's routes have.
@@ -374,7 +374,7 @@ func (n *nft) learn(far map[netip.Addr]topology.Group) error {
 }
 
 func (n *nft) report(r *topology.FastReport) {
-	r.Devices, r.Entries = n.devices, len(n.have[setBoxes])+len(n.have[setPeers])
+	r.Devices, r.Entries = len(n.devices), len(n.have[setBoxes])+len(n.have[setPeers])
 	if n.table == "" {
 		return
 	}

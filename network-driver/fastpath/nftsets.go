@@ -111,21 +111,25 @@ func (n *nft) sit(at map[string]string, chains []string) error {
 			flush()
 		}
 	}
-	n.devices = 0
+	n.devices = map[string]bool{}
 	for _, device := range slices.Sorted(maps.Keys(at)) {
-		n.devices++
+		n.devices[device] = true
 		if slices.Contains(chains, ofDevice+device) {
 			continue
 		}
-		c := n.conn.AddChain(&nftables.Chain{
-			Table: t, Name: ofDevice + device, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookIngress,
-			Priority: nftables.ChainPriorityRef(filterPriority), Device: device,
-		})
-		n.conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: goTo(at[device])})
+		n.chain(t, device, at[device])
 		if waiting++; waiting == devicesAtOnce {
 			flush()
 		}
 	}
 	flush()
 	return few(problems)
+}
+
+func (n *nft) chain(t *nftables.Table, device, to string) {
+	c := n.conn.AddChain(&nftables.Chain{
+		Table: t, Name: ofDevice + device, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookIngress,
+		Priority: nftables.ChainPriorityRef(filterPriority), Device: device,
+	})
+	n.conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: goTo(to)})
 }

@@ -9,9 +9,8 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
+	"github.com/rolling-swarm/rolling/internal/listing"
 	"github.com/rolling-swarm/rolling/network-driver/lan"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
@@ -32,7 +31,7 @@ func TestTheProgramJudgesEachKindOfPacket(t *testing.T) {
 	s := lan.New(t, "programs")
 	var b *bpf
 	s.Do(func() error {
-		nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		nl, err := listing.Open()
 		if err == nil {
 			b, err = openBPF(nl, 16)
 		}

@@ -7,11 +7,13 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/rolling-swarm/rolling/internal/listing"
 )
 
 // Fence is what a border node has around the pools that it announces as a whole: an address in them that no container
 // has is unreachable here, and does not go back to the router that sent it, and come again, until its TTL ends.
-type Fence struct{ nl *netlink.Handle }
+type Fence struct{ nl *listing.Handle }
 
 // lastMetric: any other route to the same prefix is better.
 const lastMetric = 0xffffffff

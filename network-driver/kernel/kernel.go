@@ -5,7 +5,6 @@ package kernel
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 
@@ -13,18 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rolling-swarm/rolling/internal/contract"
+	"github.com/rolling-swarm/rolling/internal/listing"
 )
 
 // protocol marks our routes.
 const protocol = netlink.RouteProtocol(contract.RouteProtocol)
 
 // open gives a handle in the namespace of the calling thread.
-func open() (*netlink.Handle, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("open netlink: %w: the plugin needs CAP_NET_ADMIN on the host's network", err)
-	}
-	return h, nil
+func open() (*listing.Handle, error) {
+	return listing.Open()
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

@@ -9,13 +9,14 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rolling-swarm/rolling/internal/listing"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
 // Roads are the routes to other nodes' containers: protocol 82 with a next hop, in the main table. The routes of Wires
 // have the same protocol and no next hop, so neither touches the other's. A node behind a router is reached by way of
 // that router, which the fabric has told the same.
-type Roads struct{ nl *netlink.Handle }
+type Roads struct{ nl *listing.Handle }
 
 // OpenRoads works in the network namespace of the calling thread, also when other threads call later.
 func OpenRoads() (*Roads, error) {

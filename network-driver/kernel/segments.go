@@ -9,13 +9,14 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rolling-swarm/rolling/internal/listing"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
 // Segments are the physical networks that containers are attached to: a bridge that the parent is a port of, which has
 // then the parent's addresses and routes; or the parent itself, for macvlan and where it is a bridge of the node's own
 // administrators. All that it needs to give a parent back is in the kernel, and every step may be repeated.
-type Segments struct{ nl *netlink.Handle }
+type Segments struct{ nl *listing.Handle }
 
 // OpenSegments works in the network namespace of the calling thread, also when other threads call later.
 func OpenSegments() (*Segments, error) {
@@ -221,7 +222,7 @@ func ownBridge(l netlink.Link) bool {
 }
 
 // device is the bridge that a link's host end is a port of.
-func device(nl *netlink.Handle, g topology.Segment) (netlink.Link, error) {
+func device(nl *listing.Handle, g topology.Segment) (netlink.Link, error) {
 	for _, name := range []string{g.Bridge(), g.Parent} {
 		l, err := nl.LinkByName(name)
 		if err == nil && l.Type() == "bridge" {

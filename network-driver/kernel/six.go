@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rolling-swarm/rolling/internal/listing"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -31,7 +31,7 @@ const (
 // Six is what the node's kernel needs for IPv6 beside links and routes: the check of what containers send, the
 // firewall's accept rules, and forwarding, which is on while a network has IPv6, and off again after it if it was off.
 type Six struct {
-	nl   *netlink.Handle
+	nl   *listing.Handle
 	conn *nftables.Conn
 	gate *sixGate
 	log  *slog.Logger

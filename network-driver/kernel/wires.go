@@ -12,11 +12,12 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rolling-swarm/rolling/internal/listing"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
 // Wires are the veth pairs between the node and its containers.
-type Wires struct{ nl *netlink.Handle }
+type Wires struct{ nl *listing.Handle }
 
 // OpenWires works in the network namespace of the calling thread, also when other threads call later.
 func OpenWires() (*Wires, error) {

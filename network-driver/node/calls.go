@@ -147,7 +147,7 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 		n.counts.Joins++
 		n.expect(e.ID)
 		// Before the container sends: sources are checked, projects kept apart.
-		if err := n.carry(); err != nil && n.state.Networks[network].Options.Closed() {
+		if err := n.carry([]string{l.Name}); err != nil && n.state.Networks[network].Options.Closed() {
 			return none, n.undo(e, fmt.Errorf("endpoint %s: %w", e.ID.Short(), err))
 		}
 		n.sixCheck()
@@ -158,7 +158,7 @@ func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology
 
 // free refuses an address that a node or a router has, or that lies in this node's own network.
 func (n *Node) free(e topology.Endpoint) error {
-	err := n.look()
+	err := n.lookAgain()
 	if _, on := n.state.OnSegment(e); err == nil && on {
 		err = n.guard().Attaches(e.Address)
 	} else if err == nil {
@@ -272,7 +272,7 @@ func (n *Node) withdraw(e topology.Endpoint, c topology.Change) error {
 		return err
 	}
 	n.doors()
-	n.fast()
+	_ = n.carry([]string{topology.HostEnd(e.ID)}) // noted, and tried again
 	n.sixCheck()
 	n.segments()
 	n.announce()

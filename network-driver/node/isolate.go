@@ -86,17 +86,18 @@ func (n *Node) book() isolation.Book {
 	return topology.BookOf(n.state, far, n.apart.policy, n.parts.Isolation.Outside)
 }
 
-// fast is carry, where a failure is noted and tried again.
-func (n *Node) fast() { _ = n.carry() }
+// fast is carry, where a failure is noted and tried again, and everything is looked at.
+func (n *Node) fast() { _ = n.carry(nil) }
 
-// carry tells firewall and fast path the whole of what they should know. What closes is closed on the fast path first,
+// carry tells firewall and fast path the whole of what they should know, after these links alone changed. What closes is closed on the fast path first,
 // what opens is opened there last: at no moment does it carry what the firewall would not let pass.
-func (n *Node) carry() error {
+func (n *Node) carry(touched []string) error {
 	b := n.book()
 	f := topology.FastOf(n.state, n.far(), n.guard(), n.uplink, b)
 	if n.yield(); n.idle != "" {
 		f = f.Idle()
 	}
+	f.Touched = touched
 	closed := f.Within(n.apart.carried)
 	var problem error
 	if n.apart.carried.Exceeds(f) {

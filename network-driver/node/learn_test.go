@@ -1,7 +1,9 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -77,6 +79,48 @@ func TestLearntRoutes(t *testing.T) {
 		see("when it does not any more", "route 10.210.3.7/32 via 10.98.0.22", "route 10.210.3.9/32 via 10.98.0.22")
 		if r, err := h.Report(ctx); err != nil || len(r.Problems) != 0 {
 			t.Errorf("the trouble is still shown: %+v, %v", r.Problems, err)
+		}
+	})
+}
+
+func TestWhatWaitsBehindCallsIsNotStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t)
+		said := &bytes.Buffer{}
+		h.log = slog.New(slog.NewTextHandler(said, nil))
+		h.live(&faults{})
+		ctx := context.Background()
+		if err := h.AddNetwork(ctx, net1); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := h.AddEndpoint(ctx, e1); err != nil {
+			t.Fatal(err)
+		}
+		stuck := make(chan struct{})
+		h.kernel.Break(func(effect string) error {
+			if effect == "plug" {
+				<-stuck
+			}
+			return nil
+		})
+		joined := make(chan error)
+		go func() {
+			_, err := h.Join(ctx, "n1", e1.ID, "")
+			joined <- err
+		}()
+		synctest.Wait()
+		for i := range 100 {
+			h.Learn(ctx, []topology.Route{kerneltest.Road(netip.AddrFrom4([4]byte{10, 210, 4, byte(i)}).String(), "10.98.0.22")})
+		}
+		h.Settle(ctx)
+		close(stuck)
+		if err := <-joined; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		h.stop()
+		if text := said.String(); !strings.Contains(text, "stale ones are removed\" learnt=100") {
+			t.Errorf("it took what waited for stale:\n%s", text)
 		}
 	})
 }

@@ -118,6 +118,7 @@ type Node struct {
 	state      topology.State
 	membership topology.Membership
 	uplink     topology.Uplink
+	looked     time.Time // at the uplink, with success
 	learnt     topology.Learnt
 	inherited  topology.Learnt // routes that an earlier run left in the kernel, until the fabric is known
 	settled    bool
@@ -178,6 +179,7 @@ func (n *Node) Run(ctx context.Context) error {
 		case routes := <-n.learn:
 			n.take(routes)
 		case <-n.settle:
+			n.catchUp()
 			n.settled = true
 			n.parts.Log.Info("the fabric's routes are known; stale ones are removed", "learnt", len(n.learnt))
 			n.roads()
@@ -194,6 +196,14 @@ func (n *Node) Run(ctx context.Context) error {
 		case <-tick.C:
 			n.tend()
 		}
+	}
+}
+
+// catchUp takes all that the speaker said by now. What waits behind calls of the engine is no less known for it: to remove
+// it as stale would make a hole.
+func (n *Node) catchUp() {
+	for len(n.learn) > 0 {
+		n.take(<-n.learn)
 	}
 }
 

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,6 +102,7 @@ type host struct {
 	routers []topology.Router
 	members topology.Membership
 	places  places
+	log     *slog.Logger // nil: none
 
 	*node.Node
 	file *state.File
@@ -130,7 +132,7 @@ func (h *host) live(f *faults) {
 	h.Node = node.New(node.Parts{
 		Wires: h.kernel.Wires(), Gate: h.kernel.Gate(), Roads: h.kernel.Roads(), Fast: h.kernel.Fast(), Announcer: h.fabric, Balancer: &h.places,
 		Isolation: node.Isolation{Wall: h.kernel.Wall(), Outside: true},
-		L2:        h.l2.Edges(), Doors: h.l2.Doors(), Routers: h.routers, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		L2:        h.l2.Edges(), Doors: h.l2.Doors(), Routers: h.routers, Log: cmp.Or(h.log, slog.New(slog.DiscardHandler)), Now: time.Now,
 	})
 	ended := make(chan struct{})
 	go func() {
@@ -350,7 +352,7 @@ func TestABusyNodeAnswersInTimeAndNeverBeginsWhatNobodyWaitsFor(t *testing.T) {
 		}
 		stuck := make(chan struct{})
 		h.kernel.Break(func(effect string) error {
-			if effect == "uplink" {
+			if effect == "plug" {
 				<-stuck
 			}
 			return nil

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/rolling-swarm/rolling/internal/contract"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
@@ -106,10 +107,19 @@ func (n *Node) sources(legs []topology.Leg) {
 // look reads how the node stands in its own network. What was read before stays when it cannot be.
 func (n *Node) look() error {
 	u, err := n.parts.Roads.Uplink(n.membership.Self)
+	n.looked = time.Time{}
 	if err == nil {
-		n.uplink = u
+		n.uplink, n.looked = u, n.parts.Now()
 	}
 	return err
+}
+
+// lookAgain is look, unless that was a moment ago: it goes through the addresses of all links here.
+func (n *Node) lookAgain() error {
+	if since := n.parts.Now().Sub(n.looked); !n.looked.IsZero() && since >= 0 && since < reconcileEvery {
+		return nil
+	}
+	return n.look()
 }
 
 // observe lets go of endpoints whose containers ended without a word.

@@ -40,6 +40,9 @@ type Fast struct {
 	Legs    []Leg    // sorted by name
 	Far     map[netip.Addr]Group
 	Pairs   []Pair
+	// Touched, unless it is nil, are the links that were made or taken away since this was said last: those alone are
+	// looked at, since a node's other links and what sits on them are hundreds. What somebody else breaks shows when it is nil.
+	Touched []string
 }
 
 // FastOf is what the fast path should know of this state. On a node without containers that is nothing at all, so that

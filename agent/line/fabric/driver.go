@@ -40,18 +40,27 @@ func (r *Reader) Drain(ctx context.Context, on bool) error {
 	if on {
 		method = http.MethodPost
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://net/drain", nil)
+	return r.order(ctx, method, "/drain", "tell the network plugin of a drain")
+}
+
+// Clear has the plugin take away all that it put on the host but what containers hold.
+func (r *Reader) Clear(ctx context.Context) error {
+	return r.order(ctx, http.MethodPost, "/clear", "have the network plugin clear the host")
+}
+
+func (r *Reader) order(ctx context.Context, method, path, what string) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://net"+path, nil)
 	if err != nil {
 		return err
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("tell the network plugin of a drain: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
 	if resp.StatusCode != http.StatusNoContent {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // half a reason is one too
-		return fmt.Errorf("tell the network plugin of a drain: it answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
+		return fmt.Errorf("%s: it answers %s: %s", what, resp.Status, strings.TrimSpace(string(text)))
 	}
 	return nil
 }

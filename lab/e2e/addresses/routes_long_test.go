@@ -6,6 +6,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -109,7 +111,21 @@ func (o *office) witness(when string) proof.View {
 			last = said[len(said)-1]
 		}
 		if time.Now().After(deadline) {
+			o.whoSays(said)
 			o.Fatalf("%s, %v: %d contradictions: %s", when, err, len(said), strings.Join(said[:min(len(said), 10)], "; "))
+		}
+	}
+}
+
+// whoSays logs what the router has been told by whom, and what each node's kernel has, of the addresses in question.
+func (o *office) whoSays(said []string) {
+	o.Helper()
+	for _, a := range slices.Compact(slices.Sorted(slices.Values(regexp.MustCompile(`10\.213\.\d+\.\d+`).FindAllString(strings.Join(said[:min(len(said), 10)], " "), -1)))) {
+		told, err := o.lab.RoutesTo(o.Context(), a)
+		o.Logf("the router of %s, %v:\n%s", a, err, told)
+		for _, n := range o.lab.Nodes() {
+			has, err := o.lab.Exec(o.Context(), n, "sh", "-c", "ip -4 route show "+a+"; ip -4 -o addr | grep -w "+a)
+			o.Logf("%s: %v %s", n, err, has)
 		}
 	}
 }
