@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"testing"
 	"time"
-
-	"github.com/rolling-swarm/rolling/internal/contract"
 )
 
 // pluginDiesInMidCall: the leader's plugin does not answer a call that is under way, and is killed then.
