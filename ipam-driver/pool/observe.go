@@ -98,6 +98,13 @@ func (b *Book) Observe(at time.Time, v View) (Change, Seen) {
 	return o.change, o.seen
 }
 
+// Unheard reports whether Swarm was not seen since the pool was last asked for. A new leader's plugin is told of nothing that
+// containers of a removed network hold, nor those of a removed node, and an address that nobody named could be one of theirs.
+func (b *Book) Unheard(key Key) bool {
+	s := b.shares[key]
+	return s != nil && s.terms.Space == Global && b.lastView < s.Asked
+}
+
 // noticeLoss: the Swarm keeps no network whose pool was not requested before. A book that knows none of them is that of
 // a ledger that is gone without a trace, so an answer of just before may be missing in this view, as in one after a
 // ledger that was torn.

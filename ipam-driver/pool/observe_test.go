@@ -314,3 +314,42 @@ func TestAShareWhoseNetworkIsReleasedTwiceKeepsTheGatewayOfTheOther(t *testing.T
 		t.Fatalf("%d networks", s.Networks)
 	}
 }
+
+// Behind a router inside the subnet the leader before may have freed addresses a moment ago, too.
+func TestANewLeaderGivesWhatItDoesNotKnowLastBehindARouter(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/28", "rolling.gateway", "10.1.0.1")
+	_, c, err := d.book.RequestGateway(d.now, p, netip.MustParseAddr("10.1.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.kept.keep(c)
+	d.gets(p, "10.1.0.4", "10.1.0.4/28")
+	d.gets(p, "10.1.0.9", "10.1.0.9/28")
+	d.gets(p, "", "10.1.0.10/28")
+	d.pass(61 * time.Second)
+	d.gets(p, "", "10.1.0.2/28")
+}
+
+func TestAPoolThatWasAskedForIsUnheardOfUntilTheSwarmIsSeen(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/28")
+	for _, s := range []struct {
+		name string
+		do   func()
+		want bool
+	}{
+		{"a new network", func() {}, true},
+		{"the Swarm is seen", func() { d.pass(time.Second); d.observe(View{Nodes: ready(true)}) }, false},
+		{"a new leader's replay", func() { d.pass(time.Second); d.pool("10.1.0.0/28") }, true},
+		{"a view of this node alone", func() { d.pass(time.Second); d.observe(View{Space: Local}) }, true},
+		{"the Swarm is seen again", func() { d.pass(time.Second); d.observe(View{Nodes: ready(true)}) }, false},
+	} {
+		if s.do(); d.book.Unheard(p) != s.want {
+			t.Errorf("%s: unheard of is %v", s.name, !s.want)
+		}
+	}
+	if local := d.network(d.terms(Local, "10.9.0.0/28", "")).Key; d.book.Unheard(local) || d.book.Unheard("nonsense") {
+		t.Error("a node's own network is nobody else's")
+	}
+}

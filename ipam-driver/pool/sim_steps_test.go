@@ -176,10 +176,11 @@ func (s *sim) judge(n *simNetwork, a netip.Addr, named bool) {
 	delete(p.freed, a)
 }
 
-// unheardOf: a new leader is not told of the tasks of a removed network and of a removed node, and knows them only
-// from its first view. Until then it hands out what it does not know last, which a small pool cannot always do.
+// unheardOf: a new leader is not told of the tasks of a removed network and of a removed node, and knows them only from its
+// first view. If the engine does not answer while a call waits for that, it hands out what it does not know last, which a
+// small pool cannot always do.
 func (s *sim) unheardOf(t *simTask) bool {
-	return (t.lost || !slices.Contains(s.networks, t.net)) && s.plugins[s.leader].viewed.IsZero()
+	return s.mute && (t.lost || !slices.Contains(s.networks, t.net)) && s.plugins[s.leader].viewed.IsZero()
 }
 
 func (s *sim) stopTask() {
