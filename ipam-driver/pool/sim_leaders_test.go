@@ -25,7 +25,7 @@ func (s *sim) changeLeader() {
 
 func (s *sim) replay() bool {
 	p := s.plugins[s.leader]
-	p.freed, p.viewed = map[netip.Addr]time.Time{}, time.Time{}
+	p.freed, p.viewed = map[netip.Addr]simRest{}, time.Time{}
 	if s.r.IntN(8) > 0 {
 		p.keep(p.book.Introduce())
 	}

@@ -166,12 +166,8 @@ func (s *sim) judge(n *simNetwork, a netip.Addr, named bool) {
 		s.fail("%s is address %d of quota %d", a, held, q)
 	}
 	p := s.plugins[s.leader]
-	rest := time.Minute
-	if n.terms.Quarantine >= 0 {
-		rest = n.terms.Quarantine
-	}
-	if at, ok := p.freed[a]; ok && n.terms.Range.IsZero() && s.clock(p).Sub(at) < min(rest, 5*time.Second) {
-		s.fail("%s was freed %s ago and is used again", a, s.clock(p).Sub(at))
+	if f, ok := p.freed[a]; ok && n.terms.Range.IsZero() && s.clock(p).Sub(f.at) < f.rest {
+		s.fail("%s was freed %s ago and is used again", a, s.clock(p).Sub(f.at))
 	}
 	delete(p.freed, a)
 }
@@ -215,7 +211,11 @@ func (s *sim) release(t *simTask) {
 	}
 	s.say("%s released", t.addr)
 	if p := s.plugins[s.leader]; p.skew == skew { // else its clock jumped after the ledger had it
-		p.freed[t.addr] = s.clock(p)
+		rest := time.Minute
+		if q := t.net.terms.Quarantine; q >= 0 {
+			rest = q
+		}
+		p.freed[t.addr] = simRest{s.clock(p), rest}
 	}
 }
 

@@ -25,8 +25,14 @@ type plugin struct {
 	shares map[uint32]ShareRecord
 	leases map[LeaseRecord]LeaseRecord
 	skew   time.Duration
-	freed  map[netip.Addr]time.Time // by this plugin, since it became leader
-	viewed time.Time                // when its last view as leader began
+	freed  map[netip.Addr]simRest // by this plugin, since it became leader
+	viewed time.Time              // when its last view as leader began
+}
+
+// simRest is a rest as the network that had the address asked for it.
+type simRest struct {
+	at   time.Time
+	rest time.Duration
 }
 
 func (p *plugin) keep(c Change) {
@@ -163,7 +169,7 @@ func (s *sim) policy() Policy {
 
 func (s *sim) wipe(p *plugin) {
 	p.book, p.meta, p.plan = New(s.policy()), Meta{}, nil
-	p.shares, p.leases, p.freed = map[uint32]ShareRecord{}, map[LeaseRecord]LeaseRecord{}, map[netip.Addr]time.Time{}
+	p.shares, p.leases, p.freed = map[uint32]ShareRecord{}, map[LeaseRecord]LeaseRecord{}, map[netip.Addr]simRest{}
 }
 
 func (s *sim) clock(p *plugin) time.Time { return s.now.Add(p.skew) }
@@ -172,7 +178,7 @@ func (s *sim) clock(p *plugin) time.Time { return s.now.Add(p.skew) }
 func (s *sim) restart(p *plugin) {
 	if s.r.IntN(4) == 0 {
 		p.skew = time.Duration(s.r.IntN(7200)-3600) * time.Second
-		p.freed = map[netip.Addr]time.Time{} // rests cannot be measured over a jump of the clock
+		p.freed = map[netip.Addr]simRest{} // rests cannot be measured over a jump of the clock
 	}
 	b, c, err := Restore(s.clock(p), s.policy(), p.records())
 	if err != nil {
