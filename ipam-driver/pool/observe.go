@@ -62,6 +62,9 @@ func (b *Book) Observe(at time.Time, v View) (Change, Seen) {
 	if v.Space == Global {
 		b.noticeLoss(o)
 		b.nodes, b.lastView = v.Nodes, o.began
+		for id, n := range v.Nodes {
+			b.called[id] = n.Name
+		}
 		b.settled.call(v.Networks)
 	}
 	b.countNetworks(o)

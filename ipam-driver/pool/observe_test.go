@@ -150,6 +150,9 @@ func TestANodeThatIsRemovedByForceIsNoticedAfterwards(t *testing.T) {
 	d.observe(View{Networks: []Network{{Key: p}}, Holdings: []Holding{ended}})
 	d.pass(time.Hour)
 	d.refused(p, "", "wait for a lost node")
+	if l := d.book.Leases(d.now); len(l) != 1 || l[0].Why != "rests 22h59m57s: node n1 was not ready when Swarm let it go" {
+		t.Errorf("people know the node by its name: %+v", l)
+	}
 }
 
 func TestANewLeaderLearnsRestsFromTasksThatEnded(t *testing.T) {

@@ -134,6 +134,9 @@ func (o *office) freed(a string) {
 		}
 		return err
 	})
+	if out, err := o.rolling("address", "show", a); err != nil || !strings.Contains(out, "rests 2") || !strings.Contains(out, "node "+worker+" was not ready") {
+		o.Errorf("why it is not free: %v %s", err, out)
+	}
 	if out, err := o.rolling("address", "free", a, "--force"); err != nil {
 		o.Fatalf("%v %s", err, out)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -103,6 +104,13 @@ func (o *office) namedAddress(a string) (end func()) {
 		if _, err := o.lab.Docker(o.Context(), node, "rm", "--force", "named", "again"); err != nil {
 			o.Error(err)
 		}
+		o.eventually(20*time.Second, "it says that it rests", func() error {
+			out, err := o.rolling("address", "show", a)
+			if err == nil && !regexp.MustCompile(`why not now +rests \d+s`).MatchString(out) {
+				err = errors.New(out)
+			}
+			return err
+		})
 	}
 }
 

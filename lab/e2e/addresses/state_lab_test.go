@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -78,10 +79,16 @@ func over(socket string) *http.Client {
 func (o *office) call(name string, body any) string {
 	o.Helper()
 	id := strings.TrimSpace(o.docker("plugin", "inspect", "--format", "{{.ID}}", contract.PluginIPAM))
-	socket, err := o.lab.Path(o.leader(), "/run/docker/plugins/"+id+"/ipam.sock")
+	path, err := o.lab.Path(o.leader(), "/run/docker/plugins/"+id)
 	if err != nil {
 		o.Fatal(err)
 	}
+	folder, err := os.Open(path)
+	if err != nil {
+		o.Fatal(err)
+	}
+	defer folder.Close()                                             //nolint:errcheck // read only
+	socket := fmt.Sprintf("/proc/self/fd/%d/ipam.sock", folder.Fd()) // its own path is longer than a socket's may be
 	text, err := json.Marshal(body)
 	if err != nil {
 		o.Fatal(err)
