@@ -89,17 +89,12 @@ func (o *office) namedAddress(a string) (end func()) {
 		if err := <-second; err == nil {
 			o.Errorf("%s was given to two containers", a)
 		}
-		if out, err := o.rolling("address", "show", a); err != nil || !strings.Contains(out, "held by") {
-			o.Errorf("who has it: %v %s", err, out)
-		}
-		o.eventually(10*time.Second, "the reason is told", func() error {
-			s, err := o.state()
-			for _, r := range s.Refusals {
-				if r.Call == "RequestAddress" && r.Address == a && strings.Contains(r.Why, "in use since") {
-					return err
-				}
+		o.eventually(10*time.Second, "the reason is told, and who has it", func() error {
+			out, err := o.rolling("address", "show", a)
+			if err == nil && !regexp.MustCompile(`(?s)held by .*last refused .*in use since`).MatchString(out) {
+				err = errors.New(out)
 			}
-			return errors.Join(err, fmt.Errorf("%+v", s.Refusals))
+			return err
 		})
 		if _, err := o.lab.Docker(o.Context(), node, "rm", "--force", "named", "again"); err != nil {
 			o.Error(err)

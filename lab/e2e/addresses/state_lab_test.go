@@ -26,12 +26,7 @@ type state struct {
 		Space  string `json:"space"`
 		Rest   string `json:"rest"`
 	} `json:"shares"`
-	Leases   []lease `json:"leases"`
-	Refusals []struct {
-		Call    string `json:"call"`
-		Address string `json:"address"`
-		Why     string `json:"why"`
-	} `json:"refusals"`
+	Leases []lease `json:"leases"`
 }
 
 // lease is one of the leader's plugin's.
