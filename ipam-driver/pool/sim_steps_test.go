@@ -58,7 +58,7 @@ func (s *sim) addNetwork() {
 		return
 	}
 	for _, n := range s.networks {
-		if n.gateway == g.Gateway.Addr() && s.plugins[s.leader].book.blind == 0 { // blind, it can only draw lots
+		if n.gateway == g.Gateway.Addr() && !t.Gateway.IsValid() && s.plugins[s.leader].book.blind == 0 { // blind, it can only draw lots
 			s.fail("gateway %s was offered to two networks", n.gateway)
 		}
 	}
@@ -101,7 +101,8 @@ func (s *sim) startTask(named bool) {
 func (s *sim) mayName(n *simNetwork, a netip.Addr) bool {
 	t := s.occupied(a)
 	if t == nil {
-		return true
+		sh := s.plugins[s.leader].book.shares[n.terms.Key()] // a replay names what it likes
+		return !n.own(a) || sh != nil && !s.plugins[s.leader].book.replaying(sh, millis(s.clock(s.plugins[s.leader])))
 	}
 	quiet := true
 	for _, m := range s.networks {
@@ -122,6 +123,11 @@ func (s *sim) mayName(n *simNetwork, a netip.Addr) bool {
 		return false // should the plugin crash in this call, a replay may go on, for all the book knows
 	}
 	return quiet && t.listed && !p.viewed.IsZero() && p.viewed.Sub(t.start) > time.Minute && s.now.Sub(s.lastReplay()) > 2*time.Minute
+}
+
+// own reports whether the address is the router's, or behind one the subnet's first or last.
+func (n *simNetwork) own(a netip.Addr) bool {
+	return n.terms.Gateway.IsValid() && (a == n.terms.Subnet.Addr() || a == n.terms.Gateway || a == lastOf(n.terms.Subnet))
 }
 
 func (s *sim) lastReplay() time.Time {
@@ -146,6 +152,9 @@ func (s *sim) judge(n *simNetwork, a netip.Addr, named bool) {
 			continue
 		}
 		s.fail("%s was given to %s (named %v) while a task of %s has it (listed %v, lost %v)", a, n.terms.Key(), named, t.net.terms.Key(), t.listed, t.lost)
+	}
+	if n.own(a) {
+		s.fail("%s is the router's or the subnet's own and was given to %s (named %v)", a, n.terms.Key(), named)
 	}
 	if named {
 		return

@@ -145,9 +145,12 @@ func newSim(seed uint64, b bugs) *sim {
 	}
 	for _, o := range []map[string]string{
 		{}, {"rolling.project": "a"}, {"rolling.project": "b", "rolling.quota": "5"}, {"rolling.project": "c", "rolling.block": "30"},
-		{"rolling.project": "d", "rolling.range": "10.1.0.24-10.1.0.27"}, {"rolling.project": "e", "rolling.quarantine": "5s"},
+		{"rolling.project": "d", "rolling.range": "10.1.0.24-10.1.0.27"}, {"rolling.project": "e", "rolling.quarantine": "5s"}, {"rolling.project": "f", "rolling.gateway": "10.3.0.1"}, {"rolling.project": "g", "rolling.gateway": "10.3.0.1"},
 	} {
-		for _, subnet := range []string{"10.1.0.0/27", "10.2.0.0/29"} {
+		for _, subnet := range []string{"10.1.0.0/27", "10.2.0.0/29", "10.3.0.0/28"} {
+			if strings.HasPrefix(subnet, "10.3.") != (o["rolling.gateway"] != "") {
+				continue // behind a router all networks have it
+			}
 			if t, err := ReadTerms(Global, subnet, "", false, o); err == nil {
 				s.menu = append(s.menu, t)
 			}
