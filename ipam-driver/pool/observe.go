@@ -241,7 +241,7 @@ func (b *Book) adoptable(o *observation, s *share, l *lease) bool {
 // remember lets an address rest that ended under an earlier leader, or that a removed node may still use.
 func (b *Book) remember(o *observation, h Holding) {
 	s := b.shares[h.Key]
-	if s == nil && h.Lost {
+	if s == nil && b.mayRest(o, h) { // its network is gone, and a ledger that knew it was lost
 		s = b.openNamed(o, h.Key)
 	}
 	if s == nil || !s.pool.prefix.Contains(h.Addr) || o.Space != Global {
@@ -269,4 +269,17 @@ func (b *Book) remember(o *observation, h Holding) {
 	p.lay(l)
 	o.change.Leases = append(o.change.Leases, l.record())
 	o.seen.Kept++
+}
+
+// mayRest reports whether an address of a network that the book does not know would still rest.
+func (b *Book) mayRest(o *observation, h Holding) bool {
+	t, err := ParseKey(h.Key)
+	if err != nil || t.Space != Global || o.Space != Global {
+		return false
+	}
+	wait := (&share{terms: t}).rest(b.policy)
+	if h.Lost {
+		wait = max(wait, b.policy.LostRest.Milliseconds())
+	}
+	return min(millis(h.Ended), o.now)+wait > o.now
 }

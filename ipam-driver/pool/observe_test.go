@@ -165,6 +165,24 @@ func TestANewLeaderLearnsRestsFromTasksThatEnded(t *testing.T) {
 	d.refused(p, "", "1 rest (the first is free in 40s)")
 }
 
+func TestARestOfANetworkThatIsGoneIsLearntToo(t *testing.T) {
+	d := newDesk(t)
+	gone := d.terms(Global, "10.1.0.0/31", "", "rolling.project", "gone").Key()
+	ended := holding(gone, "10.1.0.0")
+	ended.Ended = d.now.Add(-20 * time.Second)
+	d.observe(View{Holdings: []Holding{ended}, Nodes: ready(true)})
+	p := d.pool("10.1.0.0/31")
+	d.gets(p, "", "10.1.0.1/32")
+	d.refused(p, "", "1 rest (the first is free in 40s)")
+	d.pass(41 * time.Second)
+	d.observe(View{Networks: []Network{{Key: p}}, Holdings: []Holding{ended}, Nodes: ready(true)})
+	d.kept.keep(d.book.Tidy(d.now))
+	if n := len(d.book.Shares(d.now)); n != 1 {
+		t.Errorf("%d shares: what no longer rests is not made anew", n)
+	}
+	d.gets(p, "", "10.1.0.0/32")
+}
+
 func TestANewLeaderHandsOutWhatItDoesNotKnowLast(t *testing.T) {
 	d := newDesk(t)
 	p := d.pool("10.1.0.0/29")
