@@ -15,7 +15,7 @@ import (
 var rounds = flag.Int("address.rounds", 50, "rounds of each fault")
 
 // TestAddressesStayTrueThroughManyFaults goes through every fault that leaves the lab whole, again and again, in a lab of its
-// own for each: RUN=ManyFaults/engine narrows to one.
+// own for each, as many side by side as there are processors, since most of the time is waited: RUN=ManyFaults/engine narrows to one.
 func TestAddressesStayTrueThroughManyFaults(t *testing.T) {
 	for _, f := range []fault{
 		{"a plugin dies in mid-call", (*office).pluginDiesInMidCall},
@@ -25,6 +25,7 @@ func TestAddressesStayTrueThroughManyFaults(t *testing.T) {
 		{"the leader loses power", (*office).leaderLosesPower},
 	} {
 		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
 			o := newOffice(t, 6, 60).hurry()
 			begun := time.Now()
 			for round := range *rounds {
