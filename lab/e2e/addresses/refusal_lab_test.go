@@ -43,6 +43,11 @@ func (o *office) pluginsRefuse() {
 		o.Errorf("%v %s", err, out)
 	}
 	o.absent("half")
+	if s, err := o.state(); err != nil {
+		o.Error(err)
+	} else {
+		o.Logf("the Swarm says in %s what it holds", s.Engine.Took)
+	}
 }
 
 func (o *office) refused(words, name, subnet string) {

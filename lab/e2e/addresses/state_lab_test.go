@@ -27,6 +27,9 @@ type state struct {
 		Rest   string `json:"rest"`
 	} `json:"shares"`
 	Leases []lease `json:"leases"`
+	Engine struct {
+		Took string `json:"took"` // to say what the Swarm holds
+	} `json:"engine"`
 }
 
 // lease is one of the leader's plugin's.
