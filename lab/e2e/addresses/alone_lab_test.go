@@ -3,46 +3,32 @@
 package addresses
 
 import (
-	"errors"
-	"fmt"
 	"strings"
-	"time"
 
 	"github.com/rolling-swarm/rolling/internal/contract"
 	"github.com/rolling-swarm/rolling/lab"
 )
 
-// nodeStandsAlone: the node that was removed has power again and leaves its Swarm. There the plugin serves Docker's own
-// drivers, and its record is the only one.
+// nodeStandsAlone: the node that was removed is in no Swarm any more. There the plugin serves Docker's own drivers, and its
+// record is the only one.
 func (o *office) nodeStandsAlone() {
-	if err := o.lab.Start(o.Context(), worker); err != nil {
-		o.Fatal(err)
-	}
-	o.eventually(time.Minute, worker+" leaves its Swarm", func() error {
-		out, err := o.lab.Docker(o.Context(), worker, "info", "--format", "{{.Swarm.LocalNodeState}}")
-		if state := strings.TrimSpace(out); err == nil && state != "inactive" {
-			_, left := o.lab.Docker(o.Context(), worker, "swarm", "leave", "--force")
-			err = errors.Join(fmt.Errorf("it is %s", state), left)
-		}
-		return err
-	})
 	o.alone("network", "create", "-d", "bridge", "--ipam-driver", contract.PluginIPAM, "--subnet", "10.220.0.0/24", "own")
 	seen := map[string]bool{}
-	first := o.alive("own", "a", seen)
-	o.alive("own", "b", seen, "--ip", "10.220.0.9")
+	first := o.alive("own", "first", seen)
+	o.alive("own", "second", seen, "--ip", "10.220.0.9")
 	if out, err := o.lab.Docker(o.Context(), worker, "run", "-d", "--network", "own", "--ip", "10.220.0.9", lab.ShellImage, "sleep", "1000000"); err == nil || !strings.Contains(err.Error(), "in use") {
 		o.Errorf("an address in use, named: %v %s", err, out)
 	}
 	o.plugin(worker, "KILL")
-	o.alone("rm", "--force", "a")
-	o.alive("own", "c", seen) // neither one in use nor the one that rests, though the plugin is another process
+	o.alone("rm", "--force", "first")
+	o.alive("own", "third", seen) // neither one in use nor the one that rests, though the plugin is another process
 	o.alone("network", "create", "-d", "macvlan", "-o", "parent=eth0", "--ipam-driver", contract.PluginIPAM, "--subnet", "10.221.0.0/24", "wire")
-	o.alive("wire", "d", seen)
+	o.alive("wire", "wired", seen)
 	if out, err := o.lab.Docker(o.Context(), worker, "network", "create", "-d", contract.PluginNet, "--ipam-driver", contract.PluginIPAM, "--subnet", "10.222.0.0/24", "none"); err == nil || !strings.Contains(strings.ToLower(err.Error()), "swarm") {
 		o.Errorf("a network that needs a Swarm: %v %s", err, out)
 	}
 	o.Logf("%s was first, then %d others", first, len(seen)-1)
-	o.alone("rm", "--force", "b", "c", "d")
+	o.alone("rm", "--force", "second", "third", "wired")
 	o.alone("network", "rm", "own", "wire")
 }
 
