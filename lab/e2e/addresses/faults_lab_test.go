@@ -139,7 +139,6 @@ func TestAddressesStayTrueThroughFaults(t *testing.T) {
 		}},
 		{"the leader loses power in a rollout, a node is cut off, a pool is full", (*office).leaderLosesPower},
 		{"a node that runs is removed by force", (*office).nodeIsRemovedByForce},
-		{"a node stands alone", (*office).nodeStandsAlone},
 		{"the Swarm is made anew from one manager", func(o *office) { o.clusterIsMadeAnew() }},
 	})
 }

@@ -118,7 +118,9 @@ func (o *office) nodeIsRemovedByForce() {
 	o.unique("when a node was removed that runs on")
 	o.scale("app", o.tasks)
 	o.docker("service", "rm", "last")
-	o.leaves(worker)
+	if err := o.lab.Kill(o.Context(), worker); err != nil {
+		o.Fatal(err)
+	}
 	o.runs("app", o.tasks, time.Minute)
 	dead := held[0]
 	held = held[1:]
@@ -130,19 +132,6 @@ func (o *office) nodeIsRemovedByForce() {
 			}
 		}
 	}
-}
-
-// leaves ends what a removed node still runs.
-func (o *office) leaves(node string) {
-	o.Helper()
-	o.eventually(time.Minute, node+" leaves its Swarm", func() error {
-		out, err := o.lab.Docker(o.Context(), node, "info", "--format", "{{.Swarm.LocalNodeState}}")
-		if state := strings.TrimSpace(out); err == nil && state != "inactive" {
-			_, left := o.lab.Docker(o.Context(), node, "swarm", "leave", "--force")
-			err = errors.Join(fmt.Errorf("it is %s", state), left)
-		}
-		return err
-	})
 }
 
 // freed lets the rest of an address end, since its node is certainly off by now: somebody has to say so.

@@ -54,13 +54,14 @@ func (o *office) pluginIsSwitchedOff() {
 	o.agree("after the plugin was switched off and on", o.tasks, time.Minute)
 }
 
-// TestNodesThatAreRemovedAndSwarmsThatAreMadeAnew costs a lab a round: a node that runs is removed by force, then all managers
+// TestNodesThatAreRemovedAndSwarmsThatAreMadeAnew costs a lab a round: a node that runs is removed by force and stands alone, then all managers
 // but one are lost, the Swarm is made anew from that one, and the others join it as new nodes.
 func TestNodesThatAreRemovedAndSwarmsThatAreMadeAnew(t *testing.T) {
 	for round := range *rounds {
 		if !t.Run(fmt.Sprintf("round %d", round+1), func(t *testing.T) {
 			o := newOffice(t, 6, 60).hurry()
 			o.nodeIsRemovedByForce()
+			o.nodeStandsAlone()
 			last := o.clusterIsMadeAnew()
 			o.othersJoin(last)
 		}) {

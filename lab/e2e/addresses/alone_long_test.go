@@ -1,17 +1,24 @@
-//go:build lab
+//go:build lab && long
 
 package addresses
 
 import (
+	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/rolling-swarm/rolling/internal/contract"
 	"github.com/rolling-swarm/rolling/lab"
 )
 
-// nodeStandsAlone: the node that was removed is in no Swarm any more. There the plugin serves Docker's own drivers, and its
+// nodeStandsAlone: the node that was removed has power again, and leaves its Swarm. There the plugin serves Docker's own drivers, and its
 // record is the only one.
 func (o *office) nodeStandsAlone() {
+	if err := o.lab.Start(o.Context(), worker); err != nil {
+		o.Fatal(err)
+	}
+	o.leaves(worker)
 	o.alone("network", "create", "-d", "bridge", "--ipam-driver", contract.PluginIPAM, "--subnet", "10.220.0.0/24", "own")
 	seen := map[string]bool{}
 	first := o.alive("own", "first", seen)
@@ -51,4 +58,17 @@ func (o *office) alive(network, name string, seen map[string]bool, more ...strin
 	}
 	seen[got] = true
 	return got
+}
+
+// leaves ends what a removed node still runs.
+func (o *office) leaves(node string) {
+	o.Helper()
+	o.eventually(time.Minute, node+" leaves its Swarm", func() error {
+		out, err := o.lab.Docker(o.Context(), node, "info", "--format", "{{.Swarm.LocalNodeState}}")
+		if state := strings.TrimSpace(out); err == nil && state != "inactive" {
+			_, left := o.lab.Docker(o.Context(), node, "swarm", "leave", "--force")
+			err = errors.Join(fmt.Errorf("it is %s", state), left)
+		}
+		return err
+	})
 }
