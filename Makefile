@@ -13,7 +13,9 @@ PROGRAMS := ./agent ./ipam-driver ./network-driver ./logdriver ./exporter
 RUN ?= .
 # The packages that hold tests for real kernels, engines and parts; the others need Go alone.
 LAB_TESTS = $(filter-out $(UI_TESTS),$(shell grep -rl --include='*_test.go' '^//go:build lab' . | xargs -rn1 dirname | sort -u))
-LONG_TESTS = $(shell grep -rl --include='*_test.go' '^//go:build lab && long' . | xargs -rn1 dirname | sort -u)
+LONG_TESTS = $(filter-out $(ROUNDS_TESTS),$(shell grep -rl --include='*_test.go' '^//go:build lab && long' . | xargs -rn1 dirname | sort -u))
+# Round upon round of faults: hours.
+ROUNDS_TESTS := ./lab/e2e/addresses
 # The dashboard in a real browser, which installs itself.
 UI_TESTS := ./lab/browser
 # What tests in network namespaces run of Debian's; what a lab needs, it installs by itself.
@@ -76,6 +78,7 @@ test-long: need-go need-root ## the slow rounds that every test run need not pay
 	lab/lab need $(TEST_PACKAGES)
 	go test ./ipam-driver/pool -run SimulationOf -sim.steps=5000000 -timeout 60m
 	go test -tags lab,long -p 1 -timeout 60m -run '$(RUN)' $(LONG_TESTS)
+	go test -tags lab,long -timeout 10h -run '$(RUN)' $(ROUNDS_TESTS)
 
 # MATRIX narrows the engines: make test-matrix MATRIX=trixie; mixed is a Swarm whose nodes have different ones.
 MATRIX ?= bookworm trixie forky mixed

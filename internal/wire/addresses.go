@@ -53,6 +53,7 @@ type AddressRefusal struct {
 	Subnet  string            `json:"subnet,omitempty"`
 	Options map[string]string `json:"options,omitempty"`
 	Pool    string            `json:"pool,omitempty"`
+	Address string            `json:"address,omitempty"` // that was named
 	Why     string            `json:"why"`
 }
 

@@ -141,9 +141,12 @@ func (d *Driver) RequestAddress(r *ipam.RequestAddressRequest) (*ipam.RequestAdd
 		return c, err
 	}
 	deadline := time.Now().Add(decideWithin)
+	if !named.IsValid() && !gateway {
+		d.hearFirst(key)
+	}
 	kept, err := d.decideBy(deadline, take)
 	var full *pool.FullError
-	if errors.As(err, &full) && full.Lost > 0 && d.lookNow() {
+	if errors.As(err, &full) && full.Lost > 0 && time.Until(deadline) > lookNowWithin && d.lookNow() {
 		kept, err = d.decideBy(deadline, take)
 	}
 	if err != nil {

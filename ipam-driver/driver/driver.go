@@ -80,6 +80,7 @@ type Driver struct {
 	settled    reading
 	looked     chan struct{} // closed when the next view has come, or failed
 	lastLook   time.Time     // when the last one began
+	deafUntil  time.Time     // no call waits for a view until then: one waited in vain
 	unkept     uint64        // decisions that were told before they were safe
 	lastUnkept string
 	stats      *stats

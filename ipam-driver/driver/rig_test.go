@@ -53,6 +53,7 @@ type fakeEyes struct {
 	view  pool.View
 	here  pool.View
 	plans []allotment.Copy
+	hang  bool // an engine that takes questions and does not answer them
 	asked int
 	clock func() time.Time
 }
@@ -63,7 +64,14 @@ func (e *fakeEyes) set(f func(*fakeEyes)) {
 	f(e)
 }
 
-func (e *fakeEyes) Leads(context.Context) (bool, error) {
+func (e *fakeEyes) Leads(ctx context.Context) (bool, error) {
+	e.mu.Lock()
+	hang := e.hang
+	e.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+		return false, ctx.Err()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.leads, e.err
@@ -111,6 +119,7 @@ func newRig(t *testing.T, change ...func(*Parts)) *rig {
 		f(&parts)
 	}
 	r.driver = New(parts)
+	r.driver.deafUntil = time.Now().Add(time.Hour) // but for tests of that, no call waits for a view
 	folder := t.TempDir()
 	r.engine, r.desk = over(filepath.Join(folder, "p", "ipam.sock")), over(filepath.Join(folder, "s", "ipam.sock"))
 	ctx, cancel := context.WithCancel(context.Background())

@@ -117,28 +117,17 @@ const (
 	lookNowWithin = time.Second
 )
 
-// lookNow has the Swarm asked at once, and waits for the view, for a moment. It is the one thing that a call may wait for:
+// lookNow has the Swarm asked at once, and waits for the view, for a moment. This and hearFirst are all that a call may wait for:
 // Swarm tries a task's address again when another is released, which is when a lost node is just back, and then not
 // for 5 minutes. What is asked takes no lock that Swarm's allocator holds; should it do so one day, a second is lost.
 func (d *Driver) lookNow() bool {
 	d.notes.Lock()
-	looked, fresh := d.looked, time.Since(d.lastLook) < lookAgainAfter
+	fresh := time.Since(d.lastLook) < lookAgainAfter
 	d.notes.Unlock()
 	if d.parts.Eyes == nil || fresh {
 		return false
 	}
-	select {
-	case d.urgent <- struct{}{}:
-	default:
-	}
-	timer := time.NewTimer(lookNowWithin)
-	defer timer.Stop()
-	select {
-	case <-looked:
-		return true
-	case <-timer.C:
-		return false
-	}
+	return d.lookBy(time.Now().Add(lookNowWithin))
 }
 
 // ask puts the questions that the book has an interest in. Who leads is always asked: only the leader gives addresses of

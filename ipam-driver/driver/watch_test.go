@@ -83,7 +83,8 @@ func TestPagesForPeople(t *testing.T) {
 	if err := holds(text,
 		`rolling_ipam_calls_total{call="RequestAddress",result="ok"} 4`, `rolling_ipam_calls_total{call="RequestAddress",result="refused"} 1`,
 		`rolling_ipam_addresses{environment="test",project="orders",share="`+key+`",space="global",state="leased",subnet="10.1.0.0/30"} 3`,
-		`state="resting",subnet="10.1.0.0/30"} 1`, `rolling_ipam_nearly_full{environment="test",project="orders",share="`+key+`",space="global",subnet="10.1.0.0/30"} 1`,
+		`state="resting",subnet="10.1.0.0/30"} 1`, `state="free",subnet="10.1.0.0/30"} 0`, `state="unconfirmed",subnet="10.1.0.0/30"} 0`,
+		`rolling_ipam_blocks{environment="test",project="orders",share="`+key+`",space="global",subnet="10.1.0.0/30"} 0`, `rolling_ipam_nearly_full{environment="test",project="orders",share="`+key+`",space="global",subnet="10.1.0.0/30"} 1`,
 		"rolling_ipam_ready 1", "rolling_ipam_ledger_owed 0", "rolling_ipam_call_seconds_bucket"); err != nil {
 		t.Error(err)
 	}

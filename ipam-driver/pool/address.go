@@ -153,6 +153,9 @@ func (b *Book) lease(s *share, named netip.Addr, now int64, c *Change) (*lease, 
 	if err := b.keptFrom(s, l, a, now); err != nil {
 		return nil, err
 	}
+	if err := b.barred(s, l, a, now); err != nil {
+		return nil, err
+	}
 	if s.Block != 0 && b.claimAround(s, a) {
 		c.Shares = append(c.Shares, s.record())
 	}
@@ -180,6 +183,26 @@ func (b *Book) taken(s *share, l *lease, now int64) bool {
 		return l.known() && !b.replaying(s, now)
 	}
 	return !b.repeated(s, l, now)
+}
+
+// barred refuses a named address that nobody may have: the router's, and behind a router the subnet's first and last. What
+// a replay names was given by somebody, so it stands.
+func (b *Book) barred(s *share, l *lease, a uint32, now int64) error {
+	if l != nil && l.state == held || s.terms.Space == Local && !s.Own || b.replaying(s, now) {
+		return nil
+	}
+	p, why := s.pool, ""
+	switch {
+	case p.routers[a] > 0:
+		why = "is a router's"
+	case s.Inside && p.prefix.Bits() < 31 && a == p.first:
+		why = "is the network's own, and it has a router inside"
+	case s.Inside && p.prefix.Bits() < 31 && a == p.last:
+		why = "is the broadcast address, and the network has a router inside"
+	default:
+		return nil
+	}
+	return &RefusedError{s.terms.String(), "address " + fromNumber(a).String() + " " + why + ": choose another, or none"}
 }
 
 // replayLasts: a new leader asks for all its networks and then for all their addresses in one burst, so a minute of

@@ -42,6 +42,7 @@ type Book struct {
 	byID     map[uint32]*share
 	gateways map[netip.Addr]int // link-local gateways in use in the global space, and by how many shares
 	nodes    map[string]Node    // as last seen
+	called   map[string]string  // names of nodes that were ever seen: people know those of removed ones, too
 	lastView int64              // when the last view of the Swarm began; 0: there was none
 	twice    map[netip.Addr][]string
 	settled  settled
@@ -84,7 +85,7 @@ type block struct {
 func New(p Policy) *Book {
 	return &Book{
 		policy: p, epoch: 1, pools: map[string]*pool{}, shares: map[Key]*share{}, byID: map[uint32]*share{},
-		gateways: map[netip.Addr]int{}, nodes: map[string]Node{}, twice: map[netip.Addr][]string{},
+		gateways: map[netip.Addr]int{}, nodes: map[string]Node{}, called: map[string]string{}, twice: map[netip.Addr][]string{},
 	}
 }
 

@@ -59,6 +59,23 @@ func TestBehindARouterNetworkAndBroadcastAreNotUsed(t *testing.T) {
 	d.refused(g.Key, "", "no available addresses")
 }
 
+func TestBehindARouterNobodyGetsTheRoutersAddressByNamingIt(t *testing.T) {
+	d := newDesk(t)
+	t1 := d.terms(Global, "10.1.0.0/29", "", "rolling.gateway", "10.1.0.1")
+	p := d.network(t1).Key
+	d.refused(p, "10.1.0.1", "address 10.1.0.1 is a router's: choose another, or none")
+	d.refused(p, "10.1.0.0", "the network's own")
+	d.refused(p, "10.1.0.7", "the broadcast address")
+	other := d.pool("10.1.0.0/29", "rolling.project", "routed")
+	d.refused(other, "10.1.0.1", "is a router's")
+	d.gets(other, "10.1.0.7", "10.1.0.7/32") // routed alone, it is one as any other
+	again := New(d.book.policy)              // a new leader: an older version gave it
+	d.book, d.kept = again, Records{}
+	d.network(t1)
+	d.gateway(p, "10.1.0.1", "10.1.0.1/29")
+	d.gets(p, "10.1.0.1", "10.1.0.1/29")
+}
+
 func TestEachNetworkIsOfferedTheNextGateway(t *testing.T) {
 	d := newDesk(t)
 	for i, want := range []string{"169.254.1.1/32", "169.254.1.2/32", "169.254.1.3/32"} {

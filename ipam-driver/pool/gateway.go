@@ -75,7 +75,7 @@ func (b *Book) RequestGateway(at time.Time, key Key, named netip.Addr) (netip.Pr
 	switch {
 	case s.terms.Gateway.IsValid() && (!named.IsValid() || named == s.terms.Gateway):
 		if named.IsValid() && s.Reign != s.Term {
-			s.Reign = s.Term
+			b.reigns(s, now)
 			c.Shares = append(c.Shares, s.record())
 		}
 		return netip.PrefixFrom(s.terms.Gateway, bits), c, nil
@@ -93,13 +93,20 @@ func (b *Book) RequestGateway(at time.Time, key Key, named netip.Addr) (netip.Pr
 	if s.Offer != named.String() {
 		b.withdrawOffer(s)
 	}
-	if s.terms.Space == Global { // people name no link-local gateways: an earlier leader gave it out
-		s.Unsure = max(s.Unsure, now+s.rest(b.policy))
-	}
 	b.gate(s, named, now)
-	s.Offer, s.Inside, s.Reign = "", false, s.Term
+	s.Offer, s.Inside = "", false
+	b.reigns(s, now)
 	c.Shares = append(c.Shares, s.record())
 	return netip.PrefixFrom(named, 32), c, nil
+}
+
+// reigns notes that a gateway was named: the Swarm had it from an earlier leader, which may have freed some of the
+// addresses that are unknown here. Only who makes a network with a router's address of his own names one, too.
+func (b *Book) reigns(s *share, now int64) {
+	s.Reign = s.Term
+	if s.terms.Space == Global {
+		s.Unsure = max(s.Unsure, now+s.rest(b.policy))
+	}
 }
 
 func (b *Book) withdrawOffer(s *share) {
@@ -140,7 +147,8 @@ func (b *Book) insideGateway(s *share, named netip.Addr, now int64, c Change) (n
 		return netip.Prefix{}, c, b.inUse(s, l, now)
 	}
 	b.withdrawOffer(s)
-	s.Inside, s.Reign = true, s.Term
+	s.Inside = true
+	b.reigns(s, now)
 	l := b.take(s, a, now, claim{gateway: true, asked: true})
 	c.Shares = append(c.Shares, s.record())
 	c.Leases = append(c.Leases, l.record())

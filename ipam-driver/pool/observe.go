@@ -62,6 +62,9 @@ func (b *Book) Observe(at time.Time, v View) (Change, Seen) {
 	if v.Space == Global {
 		b.noticeLoss(o)
 		b.nodes, b.lastView = v.Nodes, o.began
+		for id, n := range v.Nodes {
+			b.called[id] = n.Name
+		}
 		b.settled.call(v.Networks)
 	}
 	b.countNetworks(o)
@@ -96,6 +99,13 @@ func (b *Book) Observe(at time.Time, v View) (Change, Seen) {
 		b.twice = o.seen.Twice
 	}
 	return o.change, o.seen
+}
+
+// Unheard reports whether Swarm was not seen since the pool was last asked for. A new leader's plugin is told of nothing that
+// containers of a removed network hold, nor those of a removed node, and an address that nobody named could be one of theirs.
+func (b *Book) Unheard(key Key) bool {
+	s := b.shares[key]
+	return s != nil && s.terms.Space == Global && b.lastView < s.Asked
 }
 
 // noticeLoss: the Swarm keeps no network whose pool was not requested before. A book that knows none of them is that of
@@ -231,7 +241,7 @@ func (b *Book) adoptable(o *observation, s *share, l *lease) bool {
 // remember lets an address rest that ended under an earlier leader, or that a removed node may still use.
 func (b *Book) remember(o *observation, h Holding) {
 	s := b.shares[h.Key]
-	if s == nil && h.Lost {
+	if s == nil && b.mayRest(o, h) { // its network is gone, and a ledger that knew it was lost
 		s = b.openNamed(o, h.Key)
 	}
 	if s == nil || !s.pool.prefix.Contains(h.Addr) || o.Space != Global {
@@ -259,4 +269,17 @@ func (b *Book) remember(o *observation, h Holding) {
 	p.lay(l)
 	o.change.Leases = append(o.change.Leases, l.record())
 	o.seen.Kept++
+}
+
+// mayRest reports whether an address of a network that the book does not know would still rest.
+func (b *Book) mayRest(o *observation, h Holding) bool {
+	t, err := ParseKey(h.Key)
+	if err != nil || t.Space != Global || o.Space != Global {
+		return false
+	}
+	wait := (&share{terms: t}).rest(b.policy)
+	if h.Lost {
+		wait = max(wait, b.policy.LostRest.Milliseconds())
+	}
+	return min(millis(h.Ended), o.now)+wait > o.now
 }

@@ -150,6 +150,9 @@ func TestANodeThatIsRemovedByForceIsNoticedAfterwards(t *testing.T) {
 	d.observe(View{Networks: []Network{{Key: p}}, Holdings: []Holding{ended}})
 	d.pass(time.Hour)
 	d.refused(p, "", "wait for a lost node")
+	if l := d.book.Leases(d.now); len(l) != 1 || l[0].Why != "rests 22h59m57s: node n1 was not ready when Swarm let it go" {
+		t.Errorf("people know the node by its name: %+v", l)
+	}
 }
 
 func TestANewLeaderLearnsRestsFromTasksThatEnded(t *testing.T) {
@@ -160,6 +163,24 @@ func TestANewLeaderLearnsRestsFromTasksThatEnded(t *testing.T) {
 	d.observe(View{Networks: []Network{{Key: p}}, Holdings: []Holding{ended}, Nodes: ready(true)})
 	d.gets(p, "", "10.1.0.1/32")
 	d.refused(p, "", "1 rest (the first is free in 40s)")
+}
+
+func TestARestOfANetworkThatIsGoneIsLearntToo(t *testing.T) {
+	d := newDesk(t)
+	gone := d.terms(Global, "10.1.0.0/31", "", "rolling.project", "gone").Key()
+	ended := holding(gone, "10.1.0.0")
+	ended.Ended = d.now.Add(-20 * time.Second)
+	d.observe(View{Holdings: []Holding{ended}, Nodes: ready(true)})
+	p := d.pool("10.1.0.0/31")
+	d.gets(p, "", "10.1.0.1/32")
+	d.refused(p, "", "1 rest (the first is free in 40s)")
+	d.pass(41 * time.Second)
+	d.observe(View{Networks: []Network{{Key: p}}, Holdings: []Holding{ended}, Nodes: ready(true)})
+	d.kept.keep(d.book.Tidy(d.now))
+	if n := len(d.book.Shares(d.now)); n != 1 {
+		t.Errorf("%d shares: what no longer rests is not made anew", n)
+	}
+	d.gets(p, "", "10.1.0.0/32")
 }
 
 func TestANewLeaderHandsOutWhatItDoesNotKnowLast(t *testing.T) {
@@ -312,5 +333,44 @@ func TestAShareWhoseNetworkIsReleasedTwiceKeepsTheGatewayOfTheOther(t *testing.T
 	d.observe(View{Networks: []Network{{Key: second.Key, Gateway: second.Gateway.Addr()}}})
 	if s := d.book.Shares(d.now)[0]; s.Networks != 1 {
 		t.Fatalf("%d networks", s.Networks)
+	}
+}
+
+// Behind a router inside the subnet the leader before may have freed addresses a moment ago, too.
+func TestANewLeaderGivesWhatItDoesNotKnowLastBehindARouter(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/28", "rolling.gateway", "10.1.0.1")
+	_, c, err := d.book.RequestGateway(d.now, p, netip.MustParseAddr("10.1.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.kept.keep(c)
+	d.gets(p, "10.1.0.4", "10.1.0.4/28")
+	d.gets(p, "10.1.0.9", "10.1.0.9/28")
+	d.gets(p, "", "10.1.0.10/28")
+	d.pass(61 * time.Second)
+	d.gets(p, "", "10.1.0.2/28")
+}
+
+func TestAPoolThatWasAskedForIsUnheardOfUntilTheSwarmIsSeen(t *testing.T) {
+	d := newDesk(t)
+	p := d.pool("10.1.0.0/28")
+	for _, s := range []struct {
+		name string
+		do   func()
+		want bool
+	}{
+		{"a new network", func() {}, true},
+		{"the Swarm is seen", func() { d.pass(time.Second); d.observe(View{Nodes: ready(true)}) }, false},
+		{"a new leader's replay", func() { d.pass(time.Second); d.pool("10.1.0.0/28") }, true},
+		{"a view of this node alone", func() { d.pass(time.Second); d.observe(View{Space: Local}) }, true},
+		{"the Swarm is seen again", func() { d.pass(time.Second); d.observe(View{Nodes: ready(true)}) }, false},
+	} {
+		if s.do(); d.book.Unheard(p) != s.want {
+			t.Errorf("%s: unheard of is %v", s.name, !s.want)
+		}
+	}
+	if local := d.network(d.terms(Local, "10.9.0.0/28", "")).Key; d.book.Unheard(local) || d.book.Unheard("nonsense") {
+		t.Error("a node's own network is nobody else's")
 	}
 }

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -49,10 +50,7 @@ func (b *Book) inUse(s *share, l *lease, now int64) error {
 }
 
 func (b *Book) nodeName(id string) string {
-	if n := b.nodes[id]; n.Name != "" {
-		return n.Name
-	}
-	return id
+	return cmp.Or(b.called[id], id)
 }
 
 // named is the owner with its node's name in place of the id.

@@ -25,7 +25,7 @@ func (s *sim) changeLeader() {
 
 func (s *sim) replay() bool {
 	p := s.plugins[s.leader]
-	p.freed, p.viewed = map[netip.Addr]time.Time{}, time.Time{}
+	p.freed, p.viewed = map[netip.Addr]simRest{}, time.Time{}
 	if s.r.IntN(8) > 0 {
 		p.keep(p.book.Introduce())
 	}
@@ -168,7 +168,7 @@ func (s *sim) onNode() {
 		var got netip.Prefix
 		got, c, err = p.book.RequestAddress(s.clock(p), terms.Key(), t.addr)
 		p.keep(c)
-		if err == nil && got != netip.PrefixFrom(t.addr, 32) {
+		if err == nil && got.Addr() != t.addr {
 			err = fmt.Errorf("got %s", got)
 		}
 	}
@@ -278,7 +278,7 @@ func (s *sim) exhaust(p *plugin) {
 		}
 		if sh := p.book.shares[s.terms(n.terms).Key()]; sh.terms.Quota == 0 && sh.terms.Block == 0 {
 			for a := sh.pool.first; a <= sh.pool.last; a++ {
-				if l := sh.pool.leases[a]; (l == nil || l.state == resting) && sh.pool.in(sh.zone, a) {
+				if l := sh.pool.leases[a]; (l == nil || l.state == resting) && sh.pool.in(sh.zone, a) && p.book.fits(sh, a) {
 					s.fail("%s of %s is free and cannot be had", fromNumber(a), n.terms.Key())
 				}
 			}

@@ -58,7 +58,7 @@ func (s *sim) addNetwork() {
 		return
 	}
 	for _, n := range s.networks {
-		if n.gateway == g.Gateway.Addr() && s.plugins[s.leader].book.blind == 0 { // blind, it can only draw lots
+		if n.gateway == g.Gateway.Addr() && !t.Gateway.IsValid() && s.plugins[s.leader].book.blind == 0 { // blind, it can only draw lots
 			s.fail("gateway %s was offered to two networks", n.gateway)
 		}
 	}
@@ -101,7 +101,8 @@ func (s *sim) startTask(named bool) {
 func (s *sim) mayName(n *simNetwork, a netip.Addr) bool {
 	t := s.occupied(a)
 	if t == nil {
-		return true
+		sh := s.plugins[s.leader].book.shares[n.terms.Key()]
+		return !n.own(a) || sh != nil && sh.Reign != sh.Term // a replay names what it likes, and a crash may let one go on
 	}
 	quiet := true
 	for _, m := range s.networks {
@@ -122,6 +123,11 @@ func (s *sim) mayName(n *simNetwork, a netip.Addr) bool {
 		return false // should the plugin crash in this call, a replay may go on, for all the book knows
 	}
 	return quiet && t.listed && !p.viewed.IsZero() && p.viewed.Sub(t.start) > time.Minute && s.now.Sub(s.lastReplay()) > 2*time.Minute
+}
+
+// own reports whether the address is the router's, or behind one the subnet's first or last.
+func (n *simNetwork) own(a netip.Addr) bool {
+	return n.terms.Gateway.IsValid() && (a == n.terms.Subnet.Addr() || a == n.terms.Gateway || a == lastOf(n.terms.Subnet))
 }
 
 func (s *sim) lastReplay() time.Time {
@@ -147,6 +153,9 @@ func (s *sim) judge(n *simNetwork, a netip.Addr, named bool) {
 		}
 		s.fail("%s was given to %s (named %v) while a task of %s has it (listed %v, lost %v)", a, n.terms.Key(), named, t.net.terms.Key(), t.listed, t.lost)
 	}
+	if n.own(a) {
+		s.fail("%s is the router's or the subnet's own and was given to %s (named %v)", a, n.terms.Key(), named)
+	}
 	if named {
 		return
 	}
@@ -166,20 +175,17 @@ func (s *sim) judge(n *simNetwork, a netip.Addr, named bool) {
 		s.fail("%s is address %d of quota %d", a, held, q)
 	}
 	p := s.plugins[s.leader]
-	rest := time.Minute
-	if n.terms.Quarantine >= 0 {
-		rest = n.terms.Quarantine
-	}
-	if at, ok := p.freed[a]; ok && n.terms.Range.IsZero() && s.clock(p).Sub(at) < min(rest, 5*time.Second) {
-		s.fail("%s was freed %s ago and is used again", a, s.clock(p).Sub(at))
+	if f, ok := p.freed[a]; ok && n.terms.Range.IsZero() && s.clock(p).Sub(f.at) < f.rest {
+		s.fail("%s was freed %s ago and is used again", a, s.clock(p).Sub(f.at))
 	}
 	delete(p.freed, a)
 }
 
-// unheardOf: a new leader is not told of the tasks of a removed network and of a removed node, and knows them only
-// from its first view. Until then it hands out what it does not know last, which a small pool cannot always do.
+// unheardOf: a new leader is not told of the tasks of a removed network and of a removed node, and knows them only from its
+// first view. If the engine does not answer while a call waits for that, it hands out what it does not know last, which a
+// small pool cannot always do.
 func (s *sim) unheardOf(t *simTask) bool {
-	return (t.lost || !slices.Contains(s.networks, t.net)) && s.plugins[s.leader].viewed.IsZero()
+	return s.mute && (t.lost || !slices.Contains(s.networks, t.net)) && s.plugins[s.leader].viewed.IsZero()
 }
 
 func (s *sim) stopTask() {
@@ -214,7 +220,11 @@ func (s *sim) release(t *simTask) {
 	}
 	s.say("%s released", t.addr)
 	if p := s.plugins[s.leader]; p.skew == skew { // else its clock jumped after the ledger had it
-		p.freed[t.addr] = s.clock(p)
+		rest := time.Minute
+		if q := t.net.terms.Quarantine; q >= 0 {
+			rest = q
+		}
+		p.freed[t.addr] = simRest{s.clock(p), rest}
 	}
 }
 

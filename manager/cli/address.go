@@ -69,6 +69,9 @@ func addressText(a api.Detailed) string {
 		}
 		pair("route", strings.TrimSpace(r.Prefix.String()+" to "+r.Node+" "+address(r.NextHop))+missing)
 	}
+	if r := a.Refused; r != nil {
+		pair("last refused", stamp(r.At)+": "+r.Why)
+	}
 	for _, w := range a.Warnings {
 		pair("warning", w)
 	}

@@ -34,7 +34,14 @@ type AddressDetail struct {
 	Reservation *Reservation `json:"reservation,omitempty"`
 	Networks    []string     `json:"networks,omitempty"` // whose subnet it lies in
 	Pools       []string     `json:"pools,omitempty"`    // named ones that it lies in
+	Refused     *LastNo      `json:"refused,omitempty"`  // the last time that it was asked for by name in vain
 	Warnings    []string     `json:"warnings,omitempty"`
+}
+
+// LastNo is why somebody did not get an address that he named: the engine itself says only that it took too long.
+type LastNo struct {
+	At  time.Time `json:"at"`
+	Why string    `json:"why"`
 }
 
 // Lease is what the IPAM plugin's ledger has of an address.
@@ -105,6 +112,11 @@ func (v *AddressDetail) lease(known wire.Addresses, err error) {
 	}
 	for _, l := range known.Leases {
 		v.Lease = &Lease{State: l.State, Owner: words(l.Owner), Since: l.Since, Freed: l.Freed, Until: l.Until, Why: l.Why}
+	}
+	for _, r := range known.Refusals {
+		if r.Call == "RequestAddress" && r.Address == v.Address.String() {
+			v.Refused = &LastNo{At: r.At, Why: r.Why}
+		}
 	}
 	if len(v.Holders) > 1 {
 		v.Warnings = append(v.Warnings, fmt.Sprintf("%d hold it at once: stop one of them", len(v.Holders)))

@@ -401,6 +401,17 @@ func TestReservations(t *testing.T) {
 		_, err = reserve(o, engine.Reserve{Address: one("10.210.3.9"), Reservation: allotment.Reservation{Owner: "y"}})
 		o.refused(err, engine.Invalid, "10.210.3.9 is leased to task of service web on node n1")
 	})
+	offices(t, "who named one in vain is told why, and of no other address", func(o *office) {
+		o.plugin.is.Refusals = []wire.AddressRefusal{
+			{Seq: 1, Call: "RequestAddress", Address: "10.5.0.1", Why: "it rests"}, {Seq: 2, Call: "RequestAddress", Address: "10.5.0.1", Why: "it is in use"},
+			{Seq: 3, Call: "ReleaseAddress", Address: "10.5.0.1", Why: "another call"}, {Seq: 4, Call: "RequestAddress", Address: "10.5.0.2", Why: "another address"}}
+		if v, err := o.Address(o.Context(), one("10.5.0.1")); err != nil || v.Refused == nil || v.Refused.Why != "it is in use" {
+			o.Errorf("%+v %v", v.Refused, err)
+		}
+		if v, err := o.Address(o.Context(), one("10.5.0.3")); err != nil || v.Refused != nil {
+			o.Errorf("%+v %v", v.Refused, err)
+		}
+	})
 	offices(t, "a rest is ended by the leader's plugin, or not", func(o *office) {
 		if err := o.FreeAddress(o.Context(), one("10.5.0.1"), true, "ann"); err != nil || strings.Join(o.plugin.told, "") != "free 10.5.0.1 on node1, sure true" {
 			o.Errorf("%v %v", o.plugin.told, err)

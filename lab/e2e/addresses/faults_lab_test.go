@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"testing"
 	"time"
-
-	"github.com/rolling-swarm/rolling/internal/contract"
 )
 
 // pluginDiesInMidCall: the leader's plugin does not answer a call that is under way, and is killed then.
@@ -68,20 +66,14 @@ func (o *office) nudged(name string, tasks int) {
 	o.runs(name, tasks, 30*time.Second)
 }
 
-// pluginIsSwitchedOff by force, and on again, while tasks come. The node's agent keeps its hands off meanwhile.
-func (o *office) pluginIsSwitchedOff() {
-	leader := o.leader()
-	if _, err := o.lab.Docker(o.Context(), leader, "plugin", "disable", "-f", contract.PluginIPAM); err != nil {
-		o.Fatal(err)
-	}
-	o.scale("app", o.tasks+6)
-	if _, err := o.lab.Docker(o.Context(), leader, "plugin", "enable", contract.PluginIPAM); err != nil {
-		o.Fatal(err) // the agent would have been faster
-	}
+// pluginIsSet anew, while tasks come: disable, set, enable. The agent then brings the setting back.
+func (o *office) pluginIsSet() {
+	o.settingIsChanged(o.leader(), "20s", func() { o.scale("app", o.tasks+6) })
 	o.nudged("app", o.tasks+6)
+	o.rests("1m0s")
 	o.scale("app", o.tasks)
 	o.runs("app", o.tasks, time.Minute)
-	o.agree("after the plugin was switched off and on", o.tasks, time.Minute)
+	o.agree("after a setting of the plugin was changed, and brought back", o.tasks, time.Minute)
 }
 
 // twoStacksShareASubnet, and each is removed and deployed anew at once, while the other stays.
@@ -125,15 +117,29 @@ func (o *office) follower() string {
 	return ""
 }
 
-// TestAddressesStayTrueThroughFaults breaks what can break without the loss of a node, once each and one after the other in
-// one lab; each step needs the ones before. Nodes are lost in TestAddressesStayTrueWhenNodesAreLost.
+// hurry makes Swarm give up a node sooner, after three heartbeats or six: that is what is waited for most.
+func (o *office) hurry() *office {
+	o.docker("swarm", "update", "--dispatcher-heartbeat", "3s")
+	return o
+}
+
+// TestAddressesStayTrueThroughFaults breaks what can break, once each and one after the other in one lab; each step needs
+// the ones before, and the last two cost the lab its nodes.
 func TestAddressesStayTrueThroughFaults(t *testing.T) {
-	newOffice(t, 6, 60).each([]fault{
-		{"a plugin refuses a network", (*office).pluginRefuses},
+	newOffice(t, 6, 60).hurry().each([]fault{
+		{"plugins refuse networks", (*office).pluginsRefuse},
 		{"a plugin dies in mid-call", (*office).pluginDiesInMidCall},
-		{"a plugin is switched off and on", (*office).pluginIsSwitchedOff},
+		{"a plugin is switched off, set, and on", (*office).pluginIsSet},
 		{"an engine dies", (*office).engineDies},
-		{"two stacks on one subnet, removed and deployed anew at once", (*office).twoStacksShareASubnet},
+		{"two stacks on one subnet, removed and deployed anew at once, and an address named twice", func(o *office) {
+			end := o.namedAddress("10.212.0.200")
+			o.twoStacksShareASubnet()
+			end()
+			o.docker("stack", "rm", "one", "two")
+		}},
+		{"the leader loses power in a rollout, a node is cut off, a pool is full", (*office).leaderLosesPower},
+		{"a node that runs is removed by force", (*office).nodeIsRemovedByForce},
+		{"the Swarm is made anew from one manager", func(o *office) { o.clusterIsMadeAnew() }},
 	})
 }
 

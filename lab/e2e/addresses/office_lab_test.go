@@ -161,17 +161,19 @@ func running(tasks []swarm.Task) (n int) {
 // of a start-first update that a change of leaders and then a new number of replicas cut short.
 func (o *office) runs(name string, tasks int, within time.Duration) {
 	o.Helper()
-	o.eventually(within, fmt.Sprintf("%s runs %d tasks", name, tasks), func() error {
-		all, err := o.wanted(name)
-		slots := map[int]bool{}
-		for _, t := range all {
-			slots[t.Slot] = true
-		}
-		if n := running(all); err == nil && (n != len(all) || len(slots) != tasks) {
-			err = fmt.Errorf("%d of %d run, in %d slots", n, len(all), len(slots))
-		}
-		return err
-	})
+	o.eventually(within, fmt.Sprintf("%s runs %d tasks", name, tasks), func() error { return o.count(name, tasks) })
+}
+
+func (o *office) count(name string, tasks int) error {
+	all, err := o.wanted(name)
+	slots := map[int]bool{}
+	for _, t := range all {
+		slots[t.Slot] = true
+	}
+	if n := running(all); err == nil && (n != len(all) || len(slots) != tasks) {
+		err = fmt.Errorf("%d of %d run, in %d slots", n, len(all), len(slots))
+	}
+	return err
 }
 
 // ready waits until so many nodes are Ready.
