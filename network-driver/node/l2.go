@@ -143,9 +143,11 @@ func (n *Node) depart(ctx context.Context, g topology.Segment, failure error) {
 		if errors.As(failure, &taken) && taken.Conflict() {
 			n.l2.clash++
 		}
-		if failure != nil {
-			n.segments()
+		if failure == nil {
+			n.l2.needed[g] = n.parts.Now() // also if its container ends before the next look at the whole
+			return nil
 		}
+		n.segments()
 		return nil
 	})
 }
