@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker/go-plugins-helpers/network"
-
 	"github.com/rolling-swarm/rolling/network-driver/lan"
 )
 
@@ -17,7 +15,6 @@ import (
 func TestTheFirstContainerOnABridgeFindsTheFirewallOpen(t *testing.T) {
 	t.Parallel()
 	host, router := lanHost(t)
-	before := host.Everything()
 	r := newRig(t, host)
 	r.engine.swarm("10.98.0.21", member{"10.98.0.21", true})
 	r.start()
@@ -38,9 +35,6 @@ func TestTheFirstContainerOnABridgeFindsTheFirewallOpen(t *testing.T) {
 		return pings(router, "10.98.0.77")
 	})
 	t.Logf("they do %v after the Join", time.Since(joined))
-	r.leave(endpointID(1), lanNet)
-	r.must("DeleteNetwork", network.DeleteNetworkRequest{NetworkID: lanNet}, nil)
-	lan.Eventually(t, 40*time.Second, "the host is as it was", func() error { return same(host, before) })
 }
 
 // reconcileLull: the first looks at the whole are over by then, and the next is some seconds away.

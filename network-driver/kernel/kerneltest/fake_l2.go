@@ -192,14 +192,16 @@ func (fakePorts) Dropped() (uint64, error) { return 0, nil }
 
 type fakeDoors struct{ f *FakeL2 }
 
-func (d fakeDoors) Hold(p topology.Publication) error {
+func (d fakeDoors) Hold(w topology.Doorway) error {
 	d.f.mu.Lock()
 	defer d.f.mu.Unlock()
-	if d.f.taken[p] {
-		return fmt.Errorf("port %s of the node is taken", p)
+	if d.f.taken[w.Publication] {
+		return fmt.Errorf("port %s of the node is taken", w.Publication)
 	}
 	return nil
 }
+
+func (fakeDoors) Doubt() {}
 
 func (d fakeDoors) Set(all []topology.Doorway) error {
 	d.f.mu.Lock()
