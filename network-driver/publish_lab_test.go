@@ -169,7 +169,7 @@ func TestPortsOfTheHostLeadToContainers(t *testing.T) {
 			if e := explained(r, "10.210.4.9", "10.210.3.7:80"); e.Allowed || !strings.Contains(e.Why, "no service of project orders has payments") {
 				t.Errorf("explained as %+v", e)
 			}
-			localIsShut(t, r, other)
+			localIsShut(t, r, web)
 			takenPortsAreNamed(t, r)
 			wired := host.Picture() + host.Must("iptables-nft -w -t nat -S")
 			r.kill()
@@ -246,7 +246,7 @@ func localIsShut(t *testing.T, r *rig, box lan.Space) {
 	}
 	box.Must("ip route del local 127.0.0.0/8 dev lo table local")
 	box.Must("ip route del local 127.0.0.1 dev lo table local")
-	box.Must("ip route add 127.0.0.1/32 via 169.254.1.1 dev eth0 onlink src " + "10.210.3.8")
+	box.Must("ip route add 127.0.0.1/32 via 169.254.1.1 dev eth0 onlink src 10.210.3.7")
 	if _, err := client(box, "tcp4", "127.0.0.1:7777"); err == nil {
 		t.Error("a container reaches a program that listens on the node's 127.0.0.1")
 	}
