@@ -15,7 +15,7 @@ import (
 // Segments are the physical networks that containers are attached to: a bridge that the parent is a port of, which has
 // then the parent's addresses and routes; or the parent itself, for macvlan and where it is a bridge of the node's own
 // administrators. All that it needs to give a parent back is in the kernel, and every step may be repeated.
-type Segments struct{ nl *netlink.Handle }
+type Segments struct{ nl segmentWire }
 
 // OpenSegments works in the network namespace of the calling thread, also when other threads call later.
 func OpenSegments() (*Segments, error) {
