@@ -124,6 +124,9 @@ func (s *Segments) movable(parent netlink.Link) error {
 			return fmt.Errorf("its address %s is leased by DHCP or a router's advertisement, whose client would put it back: give the node a fixed one, or make a bridge yourself and name that as the parent", a.IPNet)
 		}
 	}
+	if len(addrs) > 0 && managed(s.run, parent.Attrs().Index) {
+		return fmt.Errorf("NetworkManager manages it, and would put its addresses back: make a bridge of it there (nmcli connection add type bridge) and name that as the parent, or let it alone (nmcli device set %s managed no)", parent.Attrs().Name)
+	}
 	rules, err := s.nl.RuleList(unix.AF_INET)
 	if err != nil {
 		return fmt.Errorf("list routing rules: %w", err)
@@ -138,6 +141,9 @@ func (s *Segments) movable(parent netlink.Link) error {
 		return fmt.Errorf("list routes: %w", err)
 	}
 	for _, r := range routes {
+		if r.LinkIndex == parent.Attrs().Index && (r.Protocol == unix.RTPROT_DHCP || r.Protocol == unix.RTPROT_RA) {
+			return fmt.Errorf("its route %s came by DHCP or a router's advertisement, whose client would put it back: give the node a fixed one, or make a bridge yourself and name that as the parent", r.Dst)
+		}
 		if slices.ContainsFunc(r.MultiPath, func(h *netlink.NexthopInfo) bool { return h.LinkIndex == parent.Attrs().Index }) {
 			return fmt.Errorf("route %s goes by it and by others: make a bridge yourself and name that as the parent", r.Dst)
 		}
