@@ -26,12 +26,17 @@ func (r *rig) l2Network(attach string) {
 // attach plays the engine up to where the container has its interface.
 func (r *rig) attach(id, address, name string) (lan.Space, error) {
 	r.t.Helper()
+	return r.attachTo(lanNet, id, address, name)
+}
+
+func (r *rig) attachTo(net, id, address, name string) (lan.Space, error) {
+	r.t.Helper()
 	var join network.JoinResponse
 	box := lan.New(r.t, name)
-	if err := r.call("CreateEndpoint", network.CreateEndpointRequest{NetworkID: lanNet, EndpointID: id, Interface: &network.EndpointInterface{Address: address + "/24"}}, nil); err != nil {
+	if err := r.call("CreateEndpoint", network.CreateEndpointRequest{NetworkID: net, EndpointID: id, Interface: &network.EndpointInterface{Address: address + "/24"}}, nil); err != nil {
 		return box, err
 	}
-	if err := r.call("Join", network.JoinRequest{NetworkID: lanNet, EndpointID: id, SandboxKey: "/var/run/docker/netns/" + box.Name}, &join); err != nil {
+	if err := r.call("Join", network.JoinRequest{NetworkID: net, EndpointID: id, SandboxKey: "/var/run/docker/netns/" + box.Name}, &join); err != nil {
 		return box, err
 	}
 	if join.Gateway != "10.98.0.1" || len(join.StaticRoutes) != 0 {
