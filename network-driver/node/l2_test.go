@@ -92,6 +92,43 @@ func TestAnAddressThatANeighbourHasIsRefusedAndNothingIsLeft(t *testing.T) {
 	})
 }
 
+// Two networks on one parent are one segment, which goes with the last container of either.
+func TestASegmentIsSharedUntilTheLastContainerGoes(t *testing.T) {
+	w := lan1
+	w.Options.Parent = "eth1.100"
+	physically(t, w, func(ctx context.Context, h *host) {
+		second := w
+		second.ID = "p2"
+		there := topology.Endpoint{ID: "c30000000000000", Network: "p2", Address: netip.MustParseAddr("10.5.0.9"), Bits: 24}
+		if err := h.AddNetwork(ctx, second); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := h.AddEndpoint(ctx, there); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range []topology.Endpoint{p1, there} {
+			if _, err := h.Join(ctx, e.Network, e.ID, "/netns/"+string(e.ID)); err != nil {
+				t.Fatal(err)
+			}
+			h.kernel.Carry(topology.HostEnd(e.ID))
+		}
+		if err := h.Leave(ctx, "p1", p1.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := h.l2.String(); got != "segment eth1.100 bridge\nport rlc3000000000 02:42:0a:05:00:09 [10.5.0.9]" {
+			t.Errorf("with one of two networks left: %s", got)
+		}
+		if err := h.RemoveNetwork(ctx, "p2"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := h.l2.String(); got != "" {
+			t.Errorf("with none left: %s", got)
+		}
+	})
+}
+
 // A look at the whole falls into the half second of a question: the bridge that is asked by must stay.
 func TestABridgeStaysWhileItIsAskedBy(t *testing.T) {
 	physically(t, lan1, func(ctx context.Context, h *host) {
