@@ -53,6 +53,18 @@ func (d *Doors) layBy(path string, doors []topology.Doorway, local []string) err
 	return nil
 }
 
+// clearBy takes ours from the program that Docker does not use.
+func (d *Doors) clearBy(path string) error {
+	ipt, err := d.gate.program(path)
+	if err == nil {
+		err = errors.Join(lead(ipt, nil, false), unguardLocal(ipt))
+	}
+	if err != nil {
+		return fmt.Errorf("published ports (%s): %w", path, err)
+	}
+	return nil
+}
+
 func (d *Doors) laySixBy(path string, doors []topology.Doorway) error {
 	ipt, err := d.gate.program(path)
 	if err == nil {

@@ -15,9 +15,9 @@ import (
 // takes the port, and never read or listened on. The client's address is kept.
 type Doors struct {
 	gate *Gate
-	held map[doorHold]int // sockets; one caller at a time
-	laid string           // what was laid last, as text; "" while that is not known
-	six  bool             // ip6tables may have rules of ours
+	held map[doorHold]int   // sockets; one caller at a time
+	laid []topology.Doorway // what was laid last; nil while that is not known
+	six  bool               // ip6tables may have rules of ours
 }
 
 // doorHold is a port of one family.
@@ -30,7 +30,7 @@ type doorHold struct {
 func NewDoors(g *Gate) *Doors { return &Doors{gate: g, held: map[doorHold]int{}, six: true} }
 
 // Doubt lets the next Set compare with what the kernel has, and not with what was laid.
-func (d *Doors) Doubt() { d.laid = "" }
+func (d *Doors) Doubt() { d.laid = nil }
 
 // Hold takes a port of the host, or says who has it.
 func (d *Doors) Hold(w topology.Doorway) error {
@@ -102,11 +102,11 @@ func (d *Doors) Set(doors []topology.Doorway) error {
 			problems = append(problems, unix.Close(fd))
 		}
 	}
-	if text := fmt.Sprint(doors); d.laid != text || len(doors) == 0 {
-		d.laid = ""
+	if len(doors) == 0 || !slices.Equal(d.laid, doors) {
+		d.laid = nil
 		err := d.lay(doors)
 		if problems = append(problems, err); err == nil {
-			d.laid = text
+			d.laid = slices.Clone(doors)
 		}
 	}
 	return errors.Join(problems...)
@@ -123,17 +123,19 @@ func (d *Doors) lay(doors []topology.Doorway) error {
 		}
 	}
 	var problems []error
+	wanted := len(six) > 0
 	for i, path := range d.gate.dockersFirst() {
-		if i > 0 { // one program does it, and the other has nothing of ours
-			four, six, local = nil, nil, nil
+		if i == 0 {
+			problems = append(problems, d.layBy(path, four, slices.Sorted(maps.Keys(local))))
+		} else { // one program does it, and the other has nothing of ours
+			problems, six = append(problems, d.clearBy(path)), nil
 		}
-		problems = append(problems, d.layBy(path, four, slices.Sorted(maps.Keys(local))))
 		if d.six || len(six) > 0 {
 			problems = append(problems, d.laySixBy(sister(path), six))
 		}
 	}
 	err := errors.Join(problems...)
-	d.six = len(six) > 0 || err != nil
+	d.six = wanted || err != nil
 	return err
 }
 
