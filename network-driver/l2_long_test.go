@@ -76,7 +76,9 @@ func TestAFreshContainersFirstPingIsAnsweredOnABusyNode(t *testing.T) {
 	var all []time.Duration
 	for n := range 5 {
 		id := endpointID(10 + n)
-		r.l2Network("bridge")
+		lan.Eventually(t, 30*time.Second, "the plugin is told of the network", func() error { // a busy one asks to be asked again
+			return r.call("CreateNetwork", l2Request("bridge"), nil)
+		})
 		box, err := r.attach(id, fmt.Sprintf("10.98.0.%d", 100+n), fmt.Sprintf("c%d", n))
 		if err != nil {
 			t.Fatal(err)

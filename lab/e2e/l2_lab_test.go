@@ -279,7 +279,7 @@ func TestPublishedPortsOfTheHost(t *testing.T) {
 	serve("refused", 18081)
 	if err := l.Eventually(ctx, 60*time.Second, "the taken port is named", func() error {
 		said, err := l.Docker(ctx, leader, "service", "ps", "--no-trunc", "--format", "{{.Node}}: {{.Error}}", "refused")
-		if err == nil && !(strings.Contains(said, "port 18081/tcp of the node is taken by ") && strings.Contains(said, "which has 0.0.0.0:18081")) {
+		if err == nil && (!strings.Contains(said, "port 18081/tcp of the node is taken by ") || !strings.Contains(said, "which has 0.0.0.0:18081")) {
 			err = errors.New(said)
 		}
 		return err
