@@ -24,6 +24,7 @@ type Config struct {
 	Socket         string        `env:"ROLLING_SOCKET" envDefault:"/run/docker/plugins/net.sock"` // where the engine calls
 	State          string        `env:"ROLLING_STATE" envDefault:"/var/lib/rolling/net"`          // folder, mounted from the host
 	Engine         string        `env:"ROLLING_ENGINE" envDefault:"unix:///run/docker.sock"`      // asked in the background who the Swarm's members are
+	NodeRun        string        `env:"ROLLING_NODE_RUN" envDefault:"/node-run"`                  // the node's /run, in which NetworkManager tells what it manages
 	Sandboxes      string        `env:"ROLLING_SANDBOXES" envDefault:"/sandboxes/netns"`          // folder with the containers' network namespaces
 	ASN            uint32        `env:"ROLLING_ASN" envDefault:"64512"`                           // of all nodes of the Swarm
 	Port           int           `env:"ROLLING_BGP_PORT" envDefault:"1790"`                       // the same on all nodes

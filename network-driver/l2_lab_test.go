@@ -18,20 +18,29 @@ const lanNet = "lan0xn9lzwgx5q1p7f2a8b4c"
 // l2Network is one on the nodes' own cable.
 func (r *rig) l2Network(attach string) {
 	r.t.Helper()
-	r.must("CreateNetwork", network.CreateNetworkRequest{NetworkID: lanNet, Options: map[string]any{
+	r.must("CreateNetwork", l2Request(attach), nil)
+}
+
+func l2Request(attach string) network.CreateNetworkRequest {
+	return network.CreateNetworkRequest{NetworkID: lanNet, Options: map[string]any{
 		"com.docker.network.generic": map[string]any{"rolling.mode": "l2", "rolling.parent": "eth0", "rolling.gateway": "10.98.0.1", "rolling.attach": attach},
-	}, IPv4Data: []*network.IPAMData{{AddressSpace: "local", Pool: "10.98.0.0/24", Gateway: "10.98.0.1/24"}}}, nil)
+	}, IPv4Data: []*network.IPAMData{{AddressSpace: "local", Pool: "10.98.0.0/24", Gateway: "10.98.0.1/24"}}}
 }
 
 // attach plays the engine up to where the container has its interface.
 func (r *rig) attach(id, address, name string) (lan.Space, error) {
 	r.t.Helper()
+	return r.attachTo(lanNet, id, address, name)
+}
+
+func (r *rig) attachTo(net, id, address, name string) (lan.Space, error) {
+	r.t.Helper()
 	var join network.JoinResponse
 	box := lan.New(r.t, name)
-	if err := r.call("CreateEndpoint", network.CreateEndpointRequest{NetworkID: lanNet, EndpointID: id, Interface: &network.EndpointInterface{Address: address + "/24"}}, nil); err != nil {
+	if err := r.call("CreateEndpoint", network.CreateEndpointRequest{NetworkID: net, EndpointID: id, Interface: &network.EndpointInterface{Address: address + "/24"}}, nil); err != nil {
 		return box, err
 	}
-	if err := r.call("Join", network.JoinRequest{NetworkID: lanNet, EndpointID: id, SandboxKey: "/var/run/docker/netns/" + box.Name}, &join); err != nil {
+	if err := r.call("Join", network.JoinRequest{NetworkID: net, EndpointID: id, SandboxKey: "/var/run/docker/netns/" + box.Name}, &join); err != nil {
 		return box, err
 	}
 	if join.Gateway != "10.98.0.1" || len(join.StaticRoutes) != 0 {

@@ -201,7 +201,9 @@ func physicalFigures(r node.Report) []driver.Figure {
 		all = append(all,
 			driver.Figure{Name: "rolling_net_l2_ports", Help: "Containers on bridges of physical networks.", Value: float64(r.L2.Ports)},
 			driver.Figure{Name: "rolling_net_l2_dropped_frames_total", Counter: true, Value: float64(r.L2.Dropped),
-				Help: "Frames of containers with another's MAC or address, dropped since a container came or went last."})
+				Help: "Frames of containers with another's MAC or address, dropped since a container came or went last."},
+			driver.Figure{Name: "rolling_net_l2_conflicts_total", Counter: true, Value: float64(r.L2.Taken),
+				Help: "Addresses that were refused to a container, since a neighbour on the physical network answered for them."})
 	}
 	return all
 }

@@ -115,7 +115,7 @@ func edges(c Config, log *slog.Logger) (node.Parts, error) {
 	if err != nil {
 		return none, err
 	}
-	l2, err := physical(gate)
+	l2, err := physical(c, gate)
 	if err != nil {
 		return none, err
 	}
@@ -136,8 +136,8 @@ func sixProgram(path string) string {
 }
 
 // physical opens what l2 networks stand on.
-func physical(gate *kernel.Gate) (*node.L2, error) {
-	segments, err := kernel.OpenSegments()
+func physical(c Config, gate *kernel.Gate) (*node.L2, error) {
+	segments, err := kernel.OpenSegments(c.NodeRun)
 	if err != nil {
 		return nil, err
 	}

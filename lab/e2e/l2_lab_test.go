@@ -263,6 +263,14 @@ func TestPublishedPortsOfTheHost(t *testing.T) {
 			}
 		}
 	}
+	for _, n := range l.Nodes() { // what docker-proxy does elsewhere: the node itself asks 127.0.0.1
+		for _, proto := range []string{"tcp", "udp"} {
+			seen, err := askedFrom(ctx, l, n, proto, "127.0.0.1:18080")
+			if err != nil || !strings.HasPrefix(seen, l.Address(n).String()+":") {
+				t.Errorf("%s asks its 127.0.0.1 over %s: the container saw %q, %v", n, proto, seen, err)
+			}
+		}
+	}
 	var held net.Listener
 	if err := l.InNetwork(leader, func() (err error) { held, err = net.Listen("tcp4", ":18081"); return err }); err != nil {
 		t.Fatal(err)
@@ -271,7 +279,7 @@ func TestPublishedPortsOfTheHost(t *testing.T) {
 	serve("refused", 18081)
 	if err := l.Eventually(ctx, 60*time.Second, "the taken port is named", func() error {
 		said, err := l.Docker(ctx, leader, "service", "ps", "--no-trunc", "--format", "{{.Node}}: {{.Error}}", "refused")
-		if err == nil && !strings.Contains(said, "port 18081/tcp of the node is taken") {
+		if err == nil && (!strings.Contains(said, "port 18081/tcp of the node is taken by ") || !strings.Contains(said, "which has 0.0.0.0:18081")) {
 			err = errors.New(said)
 		}
 		return err
@@ -319,7 +327,11 @@ func tellClients(t *testing.T, space string) {
 
 // asked connects from the router and tells what the container answered.
 func asked(ctx context.Context, l *lab.Lab, proto, at string) (string, error) {
-	c, err := l.DialContext(lab.Router)(ctx, proto, at)
+	return askedFrom(ctx, l, lab.Router, proto, at)
+}
+
+func askedFrom(ctx context.Context, l *lab.Lab, node, proto, at string) (string, error) {
+	c, err := l.DialContext(node)(ctx, proto, at)
 	if err != nil {
 		return "", err
 	}

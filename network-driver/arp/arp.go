@@ -35,6 +35,9 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("address %s is in use already by %s on the network of %s: keep it out of the network's choice (rolling.range), or free it there", e.Address, e.MAC, e.Device)
 }
 
+// Conflict tells it from what hindered the question.
+func (e *ConflictError) Conflict() bool { return true }
+
 // open makes a raw socket that hears the interface's ARP.
 func open(device string) (*os.File, *net.Interface, error) {
 	at, err := net.InterfaceByName(device)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -67,5 +68,51 @@ func TestTwoWhoAskAtTheSameTimeBothLetGo(t *testing.T) {
 	_, err := try(one, "10.98.0.77")
 	if other := <-found; err == nil && other == nil {
 		t.Error("both were told that it is free")
+	}
+}
+
+// What a neighbour hears of a question: three probes of RFC 5227's form within 600 ms, and no word of who asks.
+func TestThreeProbesGoOutWithin600Milliseconds(t *testing.T) {
+	if probes != 3 || probes*interval > 600*time.Millisecond {
+		t.Fatalf("%d probes take %v", probes, probes*interval)
+	}
+	net := lan.NewLAN(t)
+	host, other := net.Node("n1", "10.98.0.21/24"), net.Node("n2", "10.98.0.22/24")
+	wanted := netip.MustParseAddr("10.98.0.77")
+	var ear *os.File
+	other.Do(func() (err error) { ear, _, err = open("eth0"); return err })
+	defer ear.Close() //nolint:errcheck // it only listened
+	if err := ear.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan []frame, 1)
+	go func() {
+		var all []frame
+		_ = hear(ear, func(f frame) error {
+			if f.target == wanted {
+				all = append(all, f)
+			}
+			if f.sender == wanted && f.target == wanted {
+				return errors.New("the announcement is the end")
+			}
+			return nil
+		})
+		heard <- all
+	}()
+	if _, err := try(host, wanted.String()); err != nil {
+		t.Fatal(err)
+	}
+	host.Do(func() error { return Speaker{}.Announce("eth0", wanted, "02:42:0a:62:00:4d") })
+	all := <-heard
+	if len(all) != 4 {
+		t.Fatalf("a neighbour heard %d frames, want three probes and the announcement: %+v", len(all), all)
+	}
+	for _, f := range all[:3] {
+		if f.operation != request || f.sender != netip.IPv4Unspecified() || f.targetMAC.String() != "00:00:00:00:00:00" || f.to.String() != "ff:ff:ff:ff:ff:ff" {
+			t.Errorf("a probe is %+v", f)
+		}
+	}
+	if f := all[3]; f.operation != request || f.senderMAC.String() != "02:42:0a:62:00:4d" || f.source.String() != "02:42:0a:62:00:4d" {
+		t.Errorf("the announcement is %+v", f)
 	}
 }

@@ -58,9 +58,6 @@ func publications(option any) ([]topology.Publication, error) {
 				return nil, fmt.Errorf("port %s: %q is not an address: %w", p, b.HostIP, err)
 			}
 		}
-		if p.HostIP.IsUnspecified() {
-			p.HostIP = netip.Addr{}
-		}
 		all = append(all, p)
 	}
 	return all, nil

@@ -38,7 +38,7 @@ func attached(b *testing.B, net *lan.LAN, n int, attach topology.Attach) (host, 
 	var w *Wires
 	var p *Ports
 	host.Do(func() (err error) {
-		if g, err = OpenSegments(); err != nil {
+		if g, err = OpenSegments(nodeRun(host)); err != nil {
 			return err
 		}
 		if w, err = OpenWires(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -13,7 +14,8 @@ import (
 // A parent that becomes a port of a bridge no longer receives for itself: its addresses and routes have to be the
 // bridge's. The order lets the node keep its connections, and lets an unfinished move be finished by doing it again: an
 // address is on the new interface before the cable is, a route leads by the new one in the very step that it leaves the
-// old one, and only then goes the address from the old one.
+// old one, and only then goes the address from the old one. A port's own routes still send, but what is asked by ARP
+// there is answered at its bridge: each interface is told first whom the other one knows.
 
 // move gives a bridge its port, and with it all that the port has.
 func (s *Segments) move(parent, bridge netlink.Link) error {
@@ -24,7 +26,7 @@ func (s *Segments) move(parent, bridge netlink.Link) error {
 	if parent.Attrs().MasterIndex == bridge.Attrs().Index && len(addrs) == 0 {
 		return nil
 	}
-	if err := s.put(addrs, bridge); err != nil {
+	if err := errors.Join(s.put(addrs, bridge), s.acquaint(parent, bridge)); err != nil {
 		return err
 	}
 	if parent.Attrs().MasterIndex != bridge.Attrs().Index {
@@ -35,6 +37,9 @@ func (s *Segments) move(parent, bridge netlink.Link) error {
 		if err != nil {
 			return errors.Join(fmt.Errorf("make it a port of %s: %w", bridge.Attrs().Name, err), s.take(addrs, bridge))
 		}
+		if err := s.awaken(parent, bridge); err != nil {
+			return err
+		}
 	}
 	if err := s.lead(parent, bridge); err != nil {
 		return err
@@ -42,13 +47,20 @@ func (s *Segments) move(parent, bridge netlink.Link) error {
 	return s.take(addrs, parent)
 }
 
-// moveBack is move, the other way.
+// moveBack is move, the other way. The cable comes last: a bridge without it sends nothing, while its port does. Its
+// own addresses are local until then, on whichever interface packets for them come.
 func (s *Segments) moveBack(bridge, parent netlink.Link) error {
 	addrs, err := s.addresses(bridge)
 	if err != nil {
 		return err
 	}
-	if err := s.put(addrs, parent); err != nil {
+	if err := errors.Join(s.put(addrs, parent), s.acquaint(bridge, parent)); err != nil {
+		return err
+	}
+	if err := s.lead(bridge, parent); err != nil {
+		return err
+	}
+	if err := s.take(addrs, bridge); err != nil {
 		return err
 	}
 	if parent.Attrs().MasterIndex == bridge.Attrs().Index {
@@ -56,7 +68,49 @@ func (s *Segments) moveBack(bridge, parent netlink.Link) error {
 			return fmt.Errorf("let it be no port of %s: %w", bridge.Attrs().Name, err)
 		}
 	}
-	return s.lead(bridge, parent) // the bridge goes, and its addresses with it
+	return nil
+}
+
+// awaken waits until a bridge that has just got its first port sends. The kernel drops what it is given until its own
+// background work has seen the carrier, which on a busy machine takes seconds: ARP probes and the node's own packets
+// would be lost. To ask for the link is to have that work done (since Linux 6.8); before, it is waited for.
+func (s *Segments) awaken(parent, bridge netlink.Link) error {
+	for begun := time.Now(); parent.Attrs().OperState == netlink.OperUp && time.Since(begun) < awakenWithin; time.Sleep(awakenEvery) {
+		b, err := s.nl.LinkByName(bridge.Attrs().Name)
+		if err != nil {
+			return fmt.Errorf("look up %s: %w", bridge.Attrs().Name, err)
+		}
+		if b.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+	}
+	return nil // without a cable there is nothing to wait for, and the rest of the move must not be missing
+}
+
+const (
+	awakenEvery  = 2 * time.Millisecond
+	awakenWithin = 500 * time.Millisecond // of the engine's two seconds
+)
+
+// acquaint tells an interface of the neighbours that another one knows, to be used at once and asked again later.
+func (s *Segments) acquaint(from, to netlink.Link) error {
+	const known = unix.NUD_REACHABLE | unix.NUD_STALE | unix.NUD_DELAY | unix.NUD_PROBE
+	for _, family := range families() {
+		all, err := s.nl.NeighList(from.Attrs().Index, family)
+		if err != nil {
+			return fmt.Errorf("list the neighbours of %s: %w", from.Attrs().Name, err)
+		}
+		for _, n := range all {
+			if n.State&known == 0 || len(n.HardwareAddr) == 0 {
+				continue
+			}
+			same := netlink.Neigh{LinkIndex: to.Attrs().Index, Family: family, State: unix.NUD_STALE, IP: n.IP, HardwareAddr: n.HardwareAddr, Flags: n.Flags & netlink.NTF_ROUTER}
+			if err := s.nl.NeighSet(&same); err != nil {
+				return fmt.Errorf("tell %s of its neighbour %s: %w", to.Attrs().Name, n.IP, err)
+			}
+		}
+	}
+	return nil
 }
 
 // movable refuses a parent whose addresses or routes somebody else would put back, or that cannot be moved in one step.
@@ -69,6 +123,9 @@ func (s *Segments) movable(parent netlink.Link) error {
 		if a.Flags&unix.IFA_F_PERMANENT == 0 {
 			return fmt.Errorf("its address %s is leased by DHCP or a router's advertisement, whose client would put it back: give the node a fixed one, or make a bridge yourself and name that as the parent", a.IPNet)
 		}
+	}
+	if len(addrs) > 0 && managed(s.run, parent.Attrs().Index) {
+		return fmt.Errorf("NetworkManager manages it, and would put its addresses back: make a bridge of it there (nmcli connection add type bridge) and name that as the parent, or let it alone (nmcli device set %s managed no)", parent.Attrs().Name)
 	}
 	rules, err := s.nl.RuleList(unix.AF_INET)
 	if err != nil {
@@ -84,6 +141,9 @@ func (s *Segments) movable(parent netlink.Link) error {
 		return fmt.Errorf("list routes: %w", err)
 	}
 	for _, r := range routes {
+		if r.LinkIndex == parent.Attrs().Index && (r.Protocol == unix.RTPROT_DHCP || r.Protocol == unix.RTPROT_RA) {
+			return fmt.Errorf("its route %s came by DHCP or a router's advertisement, whose client would put it back: give the node a fixed one, or make a bridge yourself and name that as the parent", r.Dst)
+		}
 		if slices.ContainsFunc(r.MultiPath, func(h *netlink.NexthopInfo) bool { return h.LinkIndex == parent.Attrs().Index }) {
 			return fmt.Errorf("route %s goes by it and by others: make a bridge yourself and name that as the parent", r.Dst)
 		}

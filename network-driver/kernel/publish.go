@@ -3,70 +3,98 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"net/netip"
+	"maps"
 	"slices"
-	"strings"
 
-	"github.com/coreos/go-iptables/iptables"
 	"golang.org/x/sys/unix"
 
 	"github.com/rolling-swarm/rolling/network-driver/topology"
-)
-
-const (
-	natTable = "nat"
-	// doorChain turns the host's ports into containers', and hairpinChain hides a container that comes to itself by its
-	// node: it would take its own address for a forged one.
-	doorChain    = "ROLLING-PORTS"
-	hairpinChain = "ROLLING-HAIRPIN"
 )
 
 // Doors are published ports: rules that lead to containers, and sockets that are bound so that no program of the host
 // takes the port, and never read or listened on. The client's address is kept.
 type Doors struct {
 	gate *Gate
-	held map[topology.Publication]int // sockets; one caller at a time
+	held map[doorHold]int   // sockets; one caller at a time
+	laid []topology.Doorway // what was laid last; nil while that is not known
+	six  bool               // ip6tables may have rules of ours
+}
+
+// doorHold is a port of one family.
+type doorHold struct {
+	topology.Publication
+	six bool
 }
 
 // NewDoors uses the firewall's programs.
-func NewDoors(g *Gate) *Doors { return &Doors{g, map[topology.Publication]int{}} }
+func NewDoors(g *Gate) *Doors { return &Doors{gate: g, held: map[doorHold]int{}, six: true} }
+
+// Doubt lets the next Set compare with what the kernel has, and not with what was laid.
+func (d *Doors) Doubt() { d.laid = nil }
 
 // Hold takes a port of the host, or says who has it.
-func (d *Doors) Hold(p topology.Publication) error {
-	if _, held := d.held[p]; held {
+func (d *Doors) Hold(w topology.Doorway) error {
+	key := doorHold{w.Publication, w.Six()}
+	if _, held := d.held[key]; held {
 		return nil
 	}
-	kind := unix.SOCK_STREAM
-	if p.Proto == "udp" {
+	fd, err := bind(key)
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("port %s of the node is taken by %s: publish another, or stop that", w.Publication, holders(key))
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return fmt.Errorf("port %s of the node: %s is none of its addresses", w.Publication, w.HostIP)
+	case err != nil:
+		return fmt.Errorf("port %s of the node: bind it: %w", w.Publication, err)
+	}
+	d.held[key] = fd
+	return nil
+}
+
+// bind takes a port without listening on it. Without SO_REUSEADDR: with it, any program that says so could have it, too.
+func bind(key doorHold) (int, error) {
+	family, kind := unix.AF_INET, unix.SOCK_STREAM
+	var at unix.Sockaddr
+	if key.six {
+		family = unix.AF_INET6
+		six := &unix.SockaddrInet6{Port: int(key.HostPort)}
+		if key.HostIP.IsValid() {
+			six.Addr = key.HostIP.As16()
+		}
+		at = six
+	} else {
+		four := &unix.SockaddrInet4{Port: int(key.HostPort)}
+		if key.HostIP.IsValid() {
+			four.Addr = key.HostIP.As4()
+		}
+		at = four
+	}
+	if key.Proto == "udp" {
 		kind = unix.SOCK_DGRAM
 	}
-	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("port %s of the node: open a socket: %w", p, err)
+		return -1, fmt.Errorf("open a socket: %w", err)
 	}
-	at := &unix.SockaddrInet4{Port: int(p.HostPort)}
-	if p.HostIP.IsValid() {
-		at.Addr = p.HostIP.As4()
+	if key.six { // IPv4 is held apart
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 	}
-	switch err := unix.Bind(fd, at); {
-	case errors.Is(err, unix.EADDRINUSE):
-		return errors.Join(fmt.Errorf("port %s of the node is taken: by another container or a program of the node (ss -lnp tells which): publish another, or stop that", p), unix.Close(fd))
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return errors.Join(fmt.Errorf("port %s of the node: %s is none of its addresses", p, p.HostIP), unix.Close(fd))
-	case err != nil:
-		return errors.Join(fmt.Errorf("port %s of the node: bind it: %w", p, err), unix.Close(fd))
+	if err == nil {
+		err = unix.Bind(fd, at)
 	}
-	d.held[p] = fd
-	return nil
+	if err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	return fd, nil
 }
 
 // Set makes the doorways exactly these, and gives other ports back.
 func (d *Doors) Set(doors []topology.Doorway) error {
-	stays := map[topology.Publication]bool{}
+	stays := map[doorHold]bool{}
 	var problems []error
 	for _, w := range doors {
-		stays[w.Publication] = true
-		problems = append(problems, d.Hold(w.Publication))
+		stays[doorHold{w.Publication, w.Six()}] = true
+		problems = append(problems, d.Hold(w))
 	}
 	for p, fd := range d.held {
 		if !stays[p] {
@@ -74,126 +102,50 @@ func (d *Doors) Set(doors []topology.Doorway) error {
 			problems = append(problems, unix.Close(fd))
 		}
 	}
-	for _, path := range d.gate.dockersFirst() {
-		ipt, err := d.gate.program(path)
-		if err == nil {
-			err = lead(ipt, doors)
+	if len(doors) == 0 || !slices.Equal(d.laid, doors) {
+		d.laid = nil
+		err := d.lay(doors)
+		if problems = append(problems, err); err == nil {
+			d.laid = slices.Clone(doors)
 		}
-		if err != nil {
-			problems = append(problems, fmt.Errorf("published ports (%s): %w", path, err))
-		}
-		doors = nil // one program does it, and the other has nothing of ours
 	}
 	return errors.Join(problems...)
 }
 
-// entrance is a jump to a chain of ours.
-type entrance struct {
-	from, to string
-	match    []string
-}
-
-func entrances() []entrance {
-	local := []string{"-m", "addrtype", "--dst-type", "LOCAL"}
-	return []entrance{
-		{"PREROUTING", doorChain, local},
-		{"OUTPUT", doorChain, append([]string{"!", "-d", "127.0.0.0/8"}, local...)}, // from there no route leads to a container
-		{"POSTROUTING", hairpinChain, nil},
-	}
-}
-
-func lead(ipt *iptables.IPTables, doors []topology.Doorway) error {
-	chains, err := ipt.ListChains(natTable)
-	if err != nil {
-		return fmt.Errorf("list chains: %w", err)
-	}
-	if len(doors) == 0 {
-		return unlead(ipt, chains)
-	}
-	for chain, want := range map[string][][]string{doorChain: doorRules(doors), hairpinChain: hairpinRules(doors)} {
-		if !slices.Contains(chains, chain) {
-			if err := ipt.NewChain(natTable, chain); err != nil {
-				return fmt.Errorf("make chain %s: %w", chain, err)
-			}
-		}
-		if err := equalize(ipt, chain, want); err != nil {
-			return err
+// lay leads, the node's own packets to 127.0.0.1 too: those leave by the container's link, which the kernel lets them
+// only where a switch of the link says so, and that is safe only behind a rule that lets nothing in the other way.
+func (d *Doors) lay(doors []topology.Doorway) error {
+	four, six := families4and6(doors)
+	local := map[string]bool{}
+	for _, w := range four {
+		if !w.HostIP.IsValid() || w.HostIP.IsUnspecified() || w.HostIP.IsLoopback() {
+			local[w.Link] = true
 		}
 	}
-	for _, e := range entrances() {
-		if err := ipt.AppendUnique(natTable, e.from, append(slices.Clone(e.match), "-j", e.to)...); err != nil {
-			return fmt.Errorf("jump from %s: %w", e.from, err)
-		}
-	}
-	return nil
-}
-
-func unlead(ipt *iptables.IPTables, chains []string) error {
 	var problems []error
-	for _, e := range entrances() {
-		if slices.Contains(chains, e.to) {
-			problems = append(problems, ipt.DeleteIfExists(natTable, e.from, append(slices.Clone(e.match), "-j", e.to)...))
+	wanted := len(six) > 0
+	for i, path := range d.gate.dockersFirst() {
+		if i == 0 {
+			problems = append(problems, d.layBy(path, four, slices.Sorted(maps.Keys(local))))
+		} else { // one program does it, and the other has nothing of ours
+			problems, six = append(problems, d.clearBy(path)), nil
+		}
+		if d.six || len(six) > 0 {
+			problems = append(problems, d.laySixBy(sister(path), six))
 		}
 	}
-	for _, chain := range []string{doorChain, hairpinChain} {
-		if slices.Contains(chains, chain) {
-			problems = append(problems, ipt.ClearAndDeleteChain(natTable, chain))
-		}
-	}
-	return errors.Join(problems...)
+	err := errors.Join(problems...)
+	d.six = wanted || err != nil
+	return err
 }
 
-// equalize makes a chain's rules exactly these, of which no order matters but that those for one address come first.
-func equalize(ipt *iptables.IPTables, chain string, want [][]string) error {
-	have, err := ipt.List(natTable, chain)
-	if err != nil {
-		return fmt.Errorf("list %s: %w", chain, err)
-	}
-	line := func(r []string) string { return "-A " + chain + " " + strings.Join(r, " ") }
-	for _, h := range have {
-		if strings.HasPrefix(h, "-A ") && !slices.ContainsFunc(want, func(r []string) bool { return line(r) == h }) {
-			if err := ipt.Delete(natTable, chain, strings.Fields(h)[2:]...); err != nil {
-				return fmt.Errorf("remove %q: %w", h, err)
-			}
-		}
-	}
-	for _, r := range want {
-		if slices.Contains(have, line(r)) {
-			continue
-		}
-		add := func() error { return ipt.Append(natTable, chain, r...) }
-		if r[0] == "-d" {
-			add = func() error { return ipt.Insert(natTable, chain, 1, r...) }
-		}
-		if err := add(); err != nil {
-			return fmt.Errorf("add %q: %w", r, err)
-		}
-	}
-	return nil
-}
-
-// doorRules are written as iptables -S prints them.
-func doorRules(doors []topology.Doorway) [][]string {
-	var all [][]string
+func families4and6(doors []topology.Doorway) (four, six []topology.Doorway) {
 	for _, w := range doors {
-		var r []string
-		if w.HostIP.IsValid() && !w.HostIP.IsUnspecified() {
-			r = []string{"-d", host(w.HostIP).String()}
-		}
-		all = append(all, append(r, "-p", w.Proto, "-m", w.Proto, "--dport", fmt.Sprint(w.HostPort),
-			"-j", "DNAT", "--to-destination", netip.AddrPortFrom(w.To, w.Port).String()))
-	}
-	return all
-}
-
-func hairpinRules(doors []topology.Doorway) [][]string {
-	var all [][]string
-	for _, w := range doors {
-		own := host(w.To).String()
-		r := []string{"-s", own, "-d", own, "-p", w.Proto, "-m", w.Proto, "--dport", fmt.Sprint(w.Port), "-j", "MASQUERADE"}
-		if !slices.ContainsFunc(all, func(o []string) bool { return slices.Equal(o, r) }) {
-			all = append(all, r)
+		if w.Six() {
+			six = append(six, w)
+		} else {
+			four = append(four, w)
 		}
 	}
-	return all
+	return four, six
 }

@@ -16,15 +16,19 @@ import (
 // Segments are the physical networks that containers are attached to: a bridge that the parent is a port of, which has
 // then the parent's addresses and routes; or the parent itself, for macvlan and where it is a bridge of the node's own
 // administrators. All that it needs to give a parent back is in the kernel, and every step may be repeated.
-type Segments struct{ nl *listing.Handle }
+type Segments struct {
+	nl  segmentWire
+	run string // the node's /run
+}
 
-// OpenSegments works in the network namespace of the calling thread, also when other threads call later.
-func OpenSegments() (*Segments, error) {
+// OpenSegments works in the network namespace of the calling thread, also when other threads call later. It is told
+// where the node's /run is.
+func OpenSegments(run string) (*Segments, error) {
 	nl, err := open()
 	if err != nil {
 		return nil, err
 	}
-	return &Segments{nl}, nil
+	return &Segments{nl, run}, nil
 }
 
 // Close gives the netlink socket back; the segments stay.
@@ -49,7 +53,7 @@ func (s *Segments) lay(g topology.Segment) (topology.Ground, error) {
 	case parent.Attrs().Flags&net.FlagUp == 0:
 		return ground, errors.New("it is down: set it up on this node")
 	case g.Attach == topology.Macvlan:
-		return ground, s.alone(parent, nil)
+		return ground, errors.Join(fit(sysNet, parent), s.alone(parent, nil))
 	case parent.Type() == "bridge": // of the administrators: it is used as it is
 		return ground, nil
 	}
@@ -115,7 +119,7 @@ func (s *Segments) bridge(g topology.Segment, parent netlink.Link) (netlink.Link
 	if err := s.alone(parent, bridge); err != nil {
 		return nil, err
 	}
-	if err := s.movable(parent); err != nil {
+	if err := errors.Join(s.movable(parent), fit(sysNet, parent)); err != nil {
 		return nil, err
 	}
 	if bridge == nil {

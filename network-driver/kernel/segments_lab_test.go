@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,10 +20,13 @@ import (
 
 func openSegments(t *testing.T, s lan.Space) *Segments {
 	var g *Segments
-	s.Do(func() (err error) { g, err = OpenSegments(); return err })
+	s.Do(func() (err error) { g, err = OpenSegments(nodeRun(s)); return err })
 	t.Cleanup(g.Close)
 	return g
 }
+
+// nodeRun is the folder that stands for the space's /run.
+func nodeRun(s lan.Space) string { return filepath.Join(os.TempDir(), s.Name+".run") }
 
 func openPorts(t *testing.T, s lan.Space) *Ports {
 	var p *Ports
@@ -171,59 +175,6 @@ func stream(t *testing.T, s lan.Space, to string) (done func(to string)) {
 	}
 }
 
-// TestAMoveThatWasCutOffIsFinished stops at each step that a kill could leave, and goes on from there, either way.
-func TestAMoveThatWasCutOffIsFinished(t *testing.T) {
-	steps := []string{
-		"ip link add rb-eth0 address %s type bridge", "ip link set rb-eth0 alias rolling~segment~parent=eth0", "ip link set rb-eth0 up",
-		"ip addr add 10.98.0.21/24 dev rb-eth0", "ip link set eth0 master rb-eth0", "ip route replace default via 10.98.0.1 dev rb-eth0",
-		"ip addr del 10.98.0.21/24 dev eth0",
-	}
-	segment := topology.Segment{Parent: "eth0", Attach: topology.Bridged}
-	for n := range len(steps) + 1 {
-		for _, wanted := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%d steps, wanted %t", n, wanted), func(t *testing.T) {
-				net := lan.NewLAN(t)
-				net.Node("router", "10.98.0.1/24")
-				host := net.Node("n1", "10.98.0.21/24")
-				host.Must("ip route add default via 10.98.0.1")
-				before := whole(host)
-				for _, s := range steps[:n] {
-					if strings.Contains(s, "%s") {
-						s = fmt.Sprintf(s, macOf(host, "eth0"))
-					}
-					args := strings.Fields(s)
-					for i := range args {
-						args[i] = strings.ReplaceAll(args[i], "~", " ")
-					}
-					if out, err := host.Command(t.Context(), args...).CombinedOutput(); err != nil {
-						t.Fatalf("%s: %v: %s", s, err, out)
-					}
-				}
-				g := openSegments(t, host)
-				var all []topology.Segment
-				if wanted {
-					all = append(all, segment)
-				}
-				if err := g.Set(all); err != nil {
-					t.Fatal(err)
-				}
-				if err := ping(host, "10.98.0.1"); err != nil {
-					t.Errorf("the node does not reach its router: %v", err)
-				}
-				if got := strings.Contains(host.Must("ip -4 route"), "default via 10.98.0.1 dev rb-eth0"); got != wanted {
-					t.Errorf("the default route: %s", host.Must("ip -4 route"))
-				}
-				if err := g.Set(nil); err != nil {
-					t.Fatal(err)
-				}
-				if after := whole(host); after != before {
-					t.Errorf("given back:\n%s\nbefore:\n%s", after, before)
-				}
-			})
-		}
-	}
-}
-
 func macOf(s lan.Space, device string) string {
 	return strings.TrimSpace(s.Must("cat /sys/class/net/" + device + "/address"))
 }
@@ -241,6 +192,11 @@ func TestAParentThatCannotBeTakenIsRefusedAndLeftAlone(t *testing.T) {
 		{"there is none", nil, topology.Segment{Parent: "eth7", Attach: topology.Bridged}, "this node has no such interface"},
 		{"it is down", []string{"ip link set eth0 down"}, bridged, "it is down"},
 		{"a lease of DHCP", []string{"ip addr add 10.98.0.99/24 dev eth0 valid_lft 600 preferred_lft 600"}, bridged, "leased by DHCP"},
+		{"a route of DHCP beside a fixed address", []string{"ip route add default via 10.98.0.1 proto dhcp"}, bridged, "its route 0.0.0.0/0 came by DHCP"},
+		{"NetworkManager has it", []string{"@manage"}, bridged, "NetworkManager manages it"},
+		{"loopback", nil, topology.Segment{Parent: "lo", Attach: topology.Bridged}, "it is the loopback interface"},
+		{"macvlans on loopback", nil, topology.Segment{Parent: "lo", Attach: topology.Macvlan}, "it is the loopback interface"},
+		{"macvlans on a port of another bridge", []string{"ip link add br7 type bridge", "ip link set eth0 master br7"}, topology.Segment{Parent: "eth0", Attach: topology.Macvlan}, "it is a part of br7"},
 		{"a port of another bridge", []string{"ip link add br7 type bridge", "ip link set eth0 master br7"}, bridged, "it is a part of br7: name that as the parent"},
 		{"a routing rule names it", []string{"ip rule add iif eth0 lookup 77"}, bridged, "a routing rule names it"},
 		{"routes by several interfaces", []string{"ip link add eth1 type veth peer name p1", "ip link set eth1 up", "ip link set p1 up", "ip addr add 10.97.0.1/24 dev eth1",
@@ -254,7 +210,11 @@ func TestAParentThatCannotBeTakenIsRefusedAndLeftAlone(t *testing.T) {
 			net.Node("router", "10.98.0.1/24")
 			host := net.Node("n1", "10.98.0.21/24")
 			for _, line := range c.prepare {
-				host.Must(line)
+				if line == "@manage" {
+					manage(t, host)
+				} else {
+					host.Must(line)
+				}
 			}
 			timeless := func() string { return lifetimes.ReplaceAllString(host.Everything(), "") }
 			before := timeless()
@@ -266,6 +226,21 @@ func TestAParentThatCannotBeTakenIsRefusedAndLeftAlone(t *testing.T) {
 				t.Errorf("the refusal left\n%s\nbefore:\n%s", after, before)
 			}
 		})
+	}
+}
+
+// manage writes what NetworkManager would of eth0.
+func manage(t *testing.T, host lan.Space) {
+	t.Helper()
+	devices := filepath.Join(nodeRun(host), "NetworkManager", "devices")
+	t.Cleanup(func() { _ = os.RemoveAll(nodeRun(host)) })
+	index, _, _ := strings.Cut(host.Must("ip -o link show eth0"), ":")
+	err := os.MkdirAll(devices, 0o755)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(devices, index), []byte("[device]\nconnection-uuid=x\nmanaged=true\n"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -2,6 +2,9 @@ package kernel
 
 import (
 	"fmt"
+	"maps"
+	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,6 +41,7 @@ func (c *calls) LinkAdd(l netlink.Link) error {
 	if err := c.fail["add"]; err != nil {
 		return err
 	}
+	v.HardwareAddr = net.HardwareAddr{2, 0, 0, 0, 0, 7} // as the kernel gives it, its lower interface's
 	c.have[v.Name] = v
 	return c.say("add", nil, "%s tag %d (%s) on interface %d, mtu %d", v.Name, v.VlanId, v.VlanProtocol, v.ParentIndex, v.MTU)
 }
@@ -53,6 +57,9 @@ func (c *calls) LinkSetAlias(l netlink.Link, text string) error {
 }
 
 func (c *calls) LinkSetUp(l netlink.Link) error {
+	if c.fail["up"] == nil {
+		l.Attrs().Flags |= net.FlagUp
+	}
 	return c.say("up", c.fail["up"], "%s", l.Attrs().Name)
 }
 
@@ -105,5 +112,69 @@ func TestAVLANThatCannotBeMadeIsNotLeft(t *testing.T) {
 	}
 	if _, err := tag(withEth1(), topology.Segment{Parent: "eth9.5"}); err == nil || !strings.Contains(err.Error(), "no interface eth9") {
 		t.Errorf("on nothing: %v", err)
+	}
+}
+
+// wholeWire is calls, as far as segments of macvlans go.
+type wholeWire struct {
+	segmentWire
+	*calls
+}
+
+func (w wholeWire) LinkByName(name string) (netlink.Link, error) { return w.calls.LinkByName(name) }
+func (w wholeWire) LinkAdd(l netlink.Link) error                 { return w.calls.LinkAdd(l) }
+func (w wholeWire) LinkDel(l netlink.Link) error                 { return w.calls.LinkDel(l) }
+func (w wholeWire) LinkSetAlias(l netlink.Link, text string) error {
+	return w.calls.LinkSetAlias(l, text)
+}
+func (w wholeWire) LinkSetUp(l netlink.Link) error { return w.calls.LinkSetUp(l) }
+func (w wholeWire) LinkList() (all []netlink.Link, err error) {
+	for _, name := range slices.Sorted(maps.Keys(w.have)) {
+		all = append(all, w.have[name])
+	}
+	return all, nil
+}
+
+// Set is told the segments that some network needs: a VLAN's interface is made with the first, once, and removed with the
+// last; another tag on the same interface, and one that administrators made, are left alone.
+func TestAVLANIsThereWhileASegmentNeedsIt(t *testing.T) {
+	c := withEth1()
+	theirs := netlink.NewLinkAttrs()
+	theirs.Name, theirs.Index, theirs.Flags, theirs.HardwareAddr = "eth1.300", 9, net.FlagUp, net.HardwareAddr{2, 0, 0, 0, 0, 9}
+	c.have["eth1.300"] = &netlink.Vlan{LinkAttrs: theirs, VlanId: 300}
+	s := &Segments{nl: wholeWire{calls: c}}
+	on := func(parent string) topology.Segment {
+		return topology.Segment{Parent: parent, Attach: topology.Macvlan}
+	}
+	for _, step := range []struct {
+		name   string
+		wanted []topology.Segment
+		said   string
+	}{
+		{"the first network", []topology.Segment{on("eth1.100")}, "add eth1.100 tag 100 (802.1q) on interface 7, mtu 9000; alias eth1.100 \"rolling vlan parent=eth1.100\"; up eth1.100"},
+		{"the same once more", []topology.Segment{on("eth1.100")}, ""},
+		{"another tag, and a VLAN of the administrators", []topology.Segment{on("eth1.100"), on("eth1.200"), on("eth1.300")}, "add eth1.200 tag 200 (802.1q) on interface 7, mtu 9000; alias eth1.200 \"rolling vlan parent=eth1.200\"; up eth1.200"},
+		{"the first tag is needed no more", []topology.Segment{on("eth1.200"), on("eth1.300")}, "del eth1.100"},
+		{"none is needed", nil, "del eth1.200"},
+	} {
+		c.wrote = nil
+		if err := s.Set(step.wanted); err != nil {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		if got := strings.Join(c.wrote, "; "); got != step.said {
+			t.Errorf("%s: said %q; want %q", step.name, got, step.said)
+		}
+	}
+	made := func(t *testing.T) {
+		t.Helper()
+		if _, err := s.Lay(on("eth1.100")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made(t)
+	c.have["eth1.100"].Attrs().Flags = 0 // a process died before it set it up
+	c.wrote = nil
+	if made(t); strings.Join(c.wrote, "; ") != "up eth1.100" {
+		t.Errorf("one that is down: said %q", c.wrote)
 	}
 }

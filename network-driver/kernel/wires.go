@@ -285,7 +285,8 @@ func present(end netlink.Link) topology.Present {
 		l = topology.Link{Name: name}
 	}
 	// A peer in another namespace has that namespace's number in the answer; one at home has none.
-	return topology.Present{Link: l, PeerHome: end.Attrs().NetNsID < 0}
+	home := end.Attrs().NetNsID < 0
+	return topology.Present{Link: l, PeerHome: home, Asleep: !home && l.Segment.Attach == topology.Bridged && end.Attrs().OperState != netlink.OperUp}
 }
 
 func (w *Wires) all() ([]netlink.Link, error) {

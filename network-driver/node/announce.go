@@ -48,7 +48,9 @@ func (n *Node) welcome() {
 		}
 		e := n.state.Endpoints[id]
 		p, found, err := n.find(e)
-		if g, _ := n.state.OnSegment(e); err != nil || found && p.PeerHome || !found && g.Attach == topology.Macvlan {
+		// A bridge's port that sleeps is looked at until it wakes: to ask for it is to wake it, and on a busy machine a
+		// container's first frames would be dropped for a second.
+		if g, _ := n.state.OnSegment(e); err != nil || found && (p.PeerHome || p.Asleep) || !found && g.Attach == topology.Macvlan {
 			young = true
 			continue
 		}

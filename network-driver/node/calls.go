@@ -106,9 +106,16 @@ func (n *Node) AddEndpoint(ctx context.Context, e topology.Endpoint) (mac string
 
 // Join puts the endpoint's link into the kernel, and tells it.
 func (n *Node) Join(ctx context.Context, network topology.NetworkID, id topology.EndpointID, sandbox string) (topology.Link, error) {
-	if err := n.approach(ctx, network, id); err != nil {
+	g, err := n.approach(ctx, network, id)
+	if err != nil {
 		return topology.Link{}, err
 	}
+	l, err := n.join(ctx, network, id, sandbox)
+	n.depart(ctx, g, err)
+	return l, err
+}
+
+func (n *Node) join(ctx context.Context, network topology.NetworkID, id topology.EndpointID, sandbox string) (topology.Link, error) {
 	return serve(ctx, n, func() (topology.Link, error) {
 		none := topology.Link{}
 		e, err := n.state.Endpoint(network, id)

@@ -26,6 +26,7 @@ func (n *Node) Clear(ctx context.Context) error {
 		problems = append(problems, n.parts.Isolation.Wall.Set(isolation.Wall{}, isolation.Wall{})) // after the ways there: until here it has judged
 		if n.parts.Doors != nil {
 			n.shut = false
+			n.parts.Doors.Doubt()
 			problems = append(problems, n.parts.Doors.Set(nil))
 		}
 		if n.parts.Six != nil {

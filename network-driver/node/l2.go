@@ -57,10 +57,16 @@ type physical struct {
 	needed map[topology.Segment]time.Time // when a container last hung on it
 	owed   map[topology.EndpointID]int    // announcements to neighbours
 	ground map[topology.Segment]topology.Ground
+	asking map[topology.Segment]int  // containers that are about to come: their addresses are asked for
+	open   map[topology.Segment]bool // the firewall lets its frames pass
+	clash  uint64                    // addresses that a neighbour had
 }
 
 func newPhysical() physical {
-	return physical{map[topology.Segment]time.Time{}, map[topology.EndpointID]int{}, map[topology.Segment]topology.Ground{}}
+	return physical{
+		needed: map[topology.Segment]time.Time{}, owed: map[topology.EndpointID]int{}, ground: map[topology.Segment]topology.Ground{},
+		asking: map[topology.Segment]int{}, open: map[topology.Segment]bool{},
+	}
 }
 
 // L2Report tells how physical networks do.
@@ -68,13 +74,14 @@ type L2Report struct {
 	Segments []topology.Segment `json:"segments"`
 	Ports    int                `json:"ports"`   // that are checked
 	Dropped  uint64             `json:"dropped"` // frames with another's source, since a container came or went last
+	Taken    uint64             `json:"taken"`   // addresses that a neighbour was found to have
 }
 
 func (n *Node) l2Report() *L2Report {
 	if n.parts.L2 == nil {
 		return nil
 	}
-	r := &L2Report{Segments: n.state.Segments(), Ports: len(n.state.Ports())}
+	r := &L2Report{Segments: n.state.Segments(), Ports: len(n.state.Ports()), Taken: n.l2.clash}
 	var err error
 	r.Dropped, err = n.parts.L2.Ports.Dropped()
 	n.note("count of dropped frames", err)
@@ -85,9 +92,10 @@ func (n *Node) l2Report() *L2Report {
 var errNoL2 = errors.New("this plugin serves no networks of mode l2")
 
 // approach makes the segment of an endpoint of an l2 network, and asks the network whether the address is free: outside
-// the loop, since that takes half a second.
-func (n *Node) approach(ctx context.Context, network topology.NetworkID, id topology.EndpointID) error {
+// the loop, since that takes half a second. The segment stays until depart.
+func (n *Node) approach(ctx context.Context, network topology.NetworkID, id topology.EndpointID) (topology.Segment, error) {
 	type question struct {
+		segment topology.Segment
 		device  string
 		address netip.Addr
 	}
@@ -104,28 +112,70 @@ func (n *Node) approach(ctx context.Context, network topology.NetworkID, id topo
 			return question{}, err // its container has it
 		}
 		ground, err := n.lay(g)
-		return question{ground.Device, e.Address}, err
+		if err == nil {
+			n.l2.asking[g]++
+		}
+		return question{g, ground.Device, e.Address}, err
 	})
 	if err != nil || ask.device == "" {
-		return err
+		return topology.Segment{}, err
 	}
 	if err := n.parts.L2.Neighbours.Probe(ctx, ask.device, ask.address); err != nil {
-		_ = n.perform(context.WithoutCancel(ctx), func() error { n.segments(); return nil }) // nothing is left of the try
-		return fmt.Errorf("endpoint %s of network %s: %w", id.Short(), network.Short(), err)
+		n.depart(ctx, ask.segment, err)
+		return topology.Segment{}, fmt.Errorf("endpoint %s of network %s: %w", id.Short(), network.Short(), err)
 	}
-	return nil
+	return ask.segment, nil
 }
 
-// lay makes one segment true.
+// conflict is an error that says that a neighbour has the address.
+type conflict interface{ Conflict() bool }
+
+// depart lets go of a segment after a Join. Nothing is left of one that failed.
+func (n *Node) depart(ctx context.Context, g topology.Segment, failure error) {
+	if g.IsZero() {
+		return
+	}
+	_ = n.perform(context.WithoutCancel(ctx), func() error { // it ends only with the process
+		if n.l2.asking[g]--; n.l2.asking[g] <= 0 {
+			delete(n.l2.asking, g)
+		}
+		var taken conflict
+		if errors.As(failure, &taken) && taken.Conflict() {
+			n.l2.clash++
+		}
+		if failure == nil {
+			n.l2.needed[g] = n.parts.Now() // also if its container ends before the next look at the whole
+			return nil
+		}
+		n.segments()
+		return nil
+	})
+}
+
+// lay makes one segment true. The firewall lets its frames pass from then on: a container that has just come would
+// reach nobody until the next look at the whole.
 func (n *Node) lay(g topology.Segment) (topology.Ground, error) {
 	if n.parts.L2 == nil {
 		return topology.Ground{}, errNoL2
 	}
 	ground, err := n.parts.L2.Segments.Lay(g)
-	if err == nil {
-		n.l2.ground[g] = ground
+	if err != nil {
+		return ground, err
 	}
-	return ground, err
+	if n.l2.ground[g] = ground; !n.l2.open[g] {
+		n.passBridged(slices.SortedFunc(maps.Keys(n.l2.ground), topology.Segment.Compare))
+	}
+	return ground, nil
+}
+
+// passBridged lets the firewall pass what these segments' bridges carry.
+func (n *Node) passBridged(all []topology.Segment) {
+	err := n.parts.L2.Switch.Bridge(all)
+	n.note("bridged frames", err)
+	clear(n.l2.open)
+	for _, g := range all {
+		n.l2.open[g] = err == nil
+	}
 }
 
 // base is the MTU of what an endpoint hangs on. On a segment the check of its port is in force when it is told.
@@ -158,10 +208,15 @@ func (n *Node) segments() {
 		n.l2.needed[g] = now
 	}
 	maps.DeleteFunc(n.l2.needed, func(_ topology.Segment, at time.Time) bool { return now.Sub(at) >= linger })
-	maps.DeleteFunc(n.l2.ground, func(g topology.Segment, _ topology.Ground) bool { _, needed := n.l2.needed[g]; return !needed })
 	wanted := slices.SortedFunc(maps.Keys(n.l2.needed), topology.Segment.Compare)
+	for g := range n.l2.asking { // its bridge must not go in the midst of the question
+		if !slices.Contains(wanted, g) {
+			wanted = append(wanted, g)
+		}
+	}
+	maps.DeleteFunc(n.l2.ground, func(g topology.Segment, _ topology.Ground) bool { return !slices.Contains(wanted, g) })
 	n.note("segments", n.parts.L2.Segments.Set(wanted))
-	n.note("bridged frames", n.parts.L2.Switch.Bridge(wanted))
+	n.passBridged(wanted)
 	n.note("ports", n.parts.L2.Ports.Set(n.state.Ports()))
 }
 

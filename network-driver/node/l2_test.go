@@ -48,6 +48,9 @@ func TestAContainerOnThePhysicalNetworkIsAskedForBeforeAndToldOfAfter(t *testing
 		if got, want := h.l2.String(), "segment eth1 bridge\nport rlc1000000000 02:42:0a:05:00:07 [10.5.0.7]"; got != want {
 			t.Errorf("has\n%s\nwant\n%s", got, want)
 		}
+		if got := h.l2.Passed(); got != "[{eth1 bridge}]" {
+			t.Errorf("the firewall lets pass %s: a container that has just come reaches nobody", got)
+		}
 		h.kernel.Carry(topology.HostEnd(p1.ID))
 		time.Sleep(10 * time.Second)
 		const told = "10.5.0.7 is at 02:42:0a:05:00:07 by rb-eth1"
@@ -77,11 +80,77 @@ func TestAnAddressThatANeighbourHasIsRefusedAndNothingIsLeft(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "address 10.5.0.7 is in use already by 02:00:00:00:00:99") {
 			t.Errorf("Join = %v", err)
 		}
-		if got := h.l2.String() + h.kernel.String(); got != "" {
-			t.Errorf("left: %s", got)
+		if got := h.l2.String() + h.kernel.String(); got != "" || h.l2.Passed() != "[]" {
+			t.Errorf("left: %s, and passed %s", got, h.l2.Passed())
+		}
+		if r, err := h.Report(ctx); err != nil || r.L2.Taken != 1 {
+			t.Errorf("counted: %+v, %v", r.L2, err)
 		}
 		if _, err := h.Join(ctx, "p1", p2.ID, "/netns/2"); err != nil {
 			t.Errorf("another address: %v", err)
+		}
+	})
+}
+
+// Two networks on one parent are one segment, which goes with the last container of either.
+func TestASegmentIsSharedUntilTheLastContainerGoes(t *testing.T) {
+	w := lan1
+	w.Options.Parent = "eth1.100"
+	physically(t, w, func(ctx context.Context, h *host) {
+		second := w
+		second.ID = "p2"
+		there := topology.Endpoint{ID: "c30000000000000", Network: "p2", Address: netip.MustParseAddr("10.5.0.9"), Bits: 24}
+		if err := h.AddNetwork(ctx, second); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := h.AddEndpoint(ctx, there); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range []topology.Endpoint{p1, there} {
+			if _, err := h.Join(ctx, e.Network, e.ID, "/netns/"+string(e.ID)); err != nil {
+				t.Fatal(err)
+			}
+			h.kernel.Carry(topology.HostEnd(e.ID))
+		}
+		if err := h.Leave(ctx, "p1", p1.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := h.l2.String(); got != "segment eth1.100 bridge\nport rlc3000000000 02:42:0a:05:00:09 [10.5.0.9]" {
+			t.Errorf("with one of two networks left: %s", got)
+		}
+		if err := h.RemoveNetwork(ctx, "p2"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := h.l2.String(); got != "" {
+			t.Errorf("with none left: %s", got)
+		}
+	})
+}
+
+// A look at the whole falls into the half second of a question: the bridge that is asked by must stay.
+func TestABridgeStaysWhileItIsAskedBy(t *testing.T) {
+	physically(t, lan1, func(ctx context.Context, h *host) {
+		h.l2.Slow(time.Minute)
+		joined := make(chan error, 1)
+		go func() {
+			_, err := h.Join(ctx, "p1", p1.ID, "/netns/1")
+			joined <- err
+		}()
+		time.Sleep(50 * time.Second) // many looks later
+		if got := h.l2.String(); got != "segment eth1 bridge" {
+			t.Errorf("in the midst of the question there is %q", got)
+		}
+		if err := <-joined; err != nil {
+			t.Error(err)
+		}
+		if err := h.Leave(ctx, "p1", p1.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		if got := h.l2.String(); got != "" {
+			t.Errorf("long after the end: %s", got)
 		}
 	})
 }

@@ -10,8 +10,9 @@ import (
 
 // Doors are ports of the host that lead to containers.
 type Doors interface {
-	Hold(topology.Publication) error
+	Hold(topology.Doorway) error
 	Set([]topology.Doorway) error
+	Doubt() // the next Set compares with the kernel
 }
 
 // errNoDoors is the answer of a node without the edge.
@@ -31,8 +32,8 @@ func (n *Node) Publish(ctx context.Context, network topology.NetworkID, id topol
 			return fmt.Errorf("endpoint %s: %w", id.Short(), err)
 		}
 		n.shut = false
-		for _, p := range ports {
-			if err := n.parts.Doors.Hold(p); err != nil {
+		for _, w := range topology.DoorwaysOf(e, ports) {
+			if err := n.parts.Doors.Hold(w); err != nil {
 				n.doors() // what was taken before it is given back
 				return fmt.Errorf("endpoint %s: %w", id.Short(), err)
 			}
@@ -54,16 +55,7 @@ func (n *Node) publishable(e topology.Endpoint, ports []topology.Publication) er
 	if n.parts.Doors == nil {
 		return errNoDoors
 	}
-	problems := []error{n.state.Networks[e.Network].CanPublish()}
-	for _, p := range ports {
-		problems = append(problems, p.Check())
-		for _, w := range n.state.Doorways() {
-			if w.To != e.Address && w.HostPort == p.HostPort && w.Proto == p.Proto && w.HostIP == p.HostIP {
-				problems = append(problems, fmt.Errorf("port %s of the node is taken: it leads to %s already: publish another", p, w.To))
-			}
-		}
-	}
-	return errors.Join(problems...)
+	return n.state.CanPublish(e, ports)
 }
 
 // Revoke gives the ports of an endpoint back. One that is not known has none.
@@ -85,6 +77,14 @@ func (n *Node) unpublish(e topology.Endpoint) error {
 	n.doors()
 	n.fast()
 	return nil
+}
+
+// compareDoors is doors, looking at what the kernel has.
+func (n *Node) compareDoors() {
+	if n.parts.Doors != nil {
+		n.parts.Doors.Doubt()
+	}
+	n.doors()
 }
 
 // doors makes the published ports what the state says. Where none was led and none is, nothing is asked: that costs two

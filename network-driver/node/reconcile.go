@@ -44,7 +44,7 @@ func (n *Node) reconcile() {
 
 // whole are the steps of a reconcile after the look at the uplink.
 func (n *Node) whole() []func() {
-	return []func(){n.segments, n.links, n.gate, n.roads, n.parts.Isolation.Wall.Doubt, n.doors, n.fast, n.announce}
+	return []func(){n.segments, n.links, n.gate, n.roads, n.parts.Isolation.Wall.Doubt, n.compareDoors, n.fast, n.announce}
 }
 
 func (n *Node) links() {

@@ -33,6 +33,9 @@ type Link struct {
 type Present struct {
 	Link
 	PeerHome bool // the container's end is (still) in the node's namespace: no container has it
+	// Asleep, of a bridge's port: a container has it, and the kernel does not yet send by it: the other end is down, or
+	// was so a moment ago.
+	Asleep bool
 }
 
 // Interface names have 15 characters at most.

@@ -120,7 +120,7 @@ func (o Options) agree(given map[string]string) error {
 		bad(contract.Parent, "mode l2 needs it: the interface that each node has in that network, such as eth1 or eth1.100")
 	}
 	if l2 && o.IPv6.IsValid() {
-		bad(contract.IPv6, "no IPv6 address is derived on the physical network: leave the key out")
+		bad(contract.IPv6, "no IPv6 address is derived on the physical network: its routers give them there, and nothing asks whether one is free: leave the key out; a routed network beside it can have IPv6")
 	}
 	if l2 && o.Aggregate {
 		bad(contract.Announce, "no address of mode l2 is announced: leave the key out")

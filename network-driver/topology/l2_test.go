@@ -28,6 +28,8 @@ func TestOptionsOfL2NetworksAgree(t *testing.T) {
 		{"a name of a path", map[string]string{"rolling.mode": "l2", "rolling.parent": "../eth1"}, topology.Options{}, "is not an interface"},
 		{"a way to attach that is none", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1", "rolling.attach": "macvlen"}, topology.Options{}, `did you mean "macvlan"?`},
 		{"an announcement", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1", "rolling.announce": "aggregate"}, topology.Options{}, "no address of mode l2 is announced"},
+		{"IPv6", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1", "rolling.ipv6": "fd00:10:5::/96"}, topology.Options{},
+			"driver_opts.rolling.ipv6: no IPv6 address is derived on the physical network: its routers give them there"},
 		{"a way to attach on a routed network", map[string]string{"rolling.attach": "bridge"}, topology.Options{}, "driver_opts.rolling.attach: belongs to mode l2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rolling-swarm/rolling/network-driver/node"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
@@ -24,6 +25,8 @@ type FakeL2 struct {
 	neighbor map[netip.Addr]string // others on the network
 	taken    map[topology.Publication]bool
 	probed   int
+	passed   []topology.Segment
+	slow     time.Duration
 }
 
 // NewFakeL2 has nobody on it.
@@ -124,18 +127,49 @@ func (f *FakeL2) Riders(string) (map[string]bool, error) {
 }
 
 // Bridge is as the firewall's.
-func (f *FakeL2) Bridge([]topology.Segment) error { return nil }
+func (f *FakeL2) Bridge(all []topology.Segment) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.passed = slices.Clone(all)
+	return nil
+}
+
+// Passed are the segments whose frames the firewall lets pass.
+func (f *FakeL2) Passed() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fmt.Sprint(f.passed)
+}
+
+// Slow lets each question take so long.
+func (f *FakeL2) Slow(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.slow = d
+}
 
 // Probe is as the network's.
 func (f *FakeL2) Probe(_ context.Context, device string, a netip.Addr) error {
 	f.mu.Lock()
+	slow := f.slow
+	f.mu.Unlock()
+	time.Sleep(slow)
+	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.probed++
 	if mac, has := f.neighbor[a]; has {
-		return fmt.Errorf("address %s is in use already by %s on the network of %s", a, mac, device)
+		return conflictError(fmt.Sprintf("address %s is in use already by %s on the network of %s", a, mac, device))
 	}
 	return nil
 }
+
+// conflictError is what the real edge says of an address that somebody has.
+type conflictError string
+
+func (e conflictError) Error() string { return string(e) }
+
+// Conflict is as the real one's.
+func (conflictError) Conflict() bool { return true }
 
 // Announce is as the network's.
 func (f *FakeL2) Announce(device string, a netip.Addr, mac string) error {
@@ -158,14 +192,16 @@ func (fakePorts) Dropped() (uint64, error) { return 0, nil }
 
 type fakeDoors struct{ f *FakeL2 }
 
-func (d fakeDoors) Hold(p topology.Publication) error {
+func (d fakeDoors) Hold(w topology.Doorway) error {
 	d.f.mu.Lock()
 	defer d.f.mu.Unlock()
-	if d.f.taken[p] {
-		return fmt.Errorf("port %s of the node is taken", p)
+	if d.f.taken[w.Publication] {
+		return fmt.Errorf("port %s of the node is taken", w.Publication)
 	}
 	return nil
 }
+
+func (fakeDoors) Doubt() {}
 
 func (d fakeDoors) Set(all []topology.Doorway) error {
 	d.f.mu.Lock()
