@@ -15,6 +15,7 @@ type Book struct {
 	Far     map[netip.Addr]Number // those of other nodes, by the mark that came with the route; None: without one
 	Pools   []netip.Prefix        // in which every address is a container's, known or not
 	Policy  Policy
+	Bridges []string // by which containers here hang on physical networks
 	Outside bool // the company's other networks may connect to every project
 }
 
@@ -60,6 +61,14 @@ func (b Book) Who(a netip.Addr) Party {
 
 // inside are the pools that this node and the document know.
 func (b Book) inside() []netip.Prefix { return slices.Concat(b.Pools, b.Policy.pools) }
+
+// Without is the book where no pool holds a node of the Swarm: a range of the physical network may have been drawn too
+// wide, and nodes must reach each other whatever it says.
+func (b Book) Without(nodes []netip.Addr) Book {
+	b.Pools = slices.DeleteFunc(b.inside(), func(p netip.Prefix) bool { return slices.ContainsFunc(nodes, p.Contains) })
+	b.Policy.pools = nil
+	return b
+}
 
 // Verdict is who decided, and why.
 type Verdict struct {

@@ -92,14 +92,15 @@ func (n *Node) announce() {
 			continue
 		}
 		told[e.Address] = true
+		w := n.state.Networks[e.Network]
 		if _, on := n.state.OnSegment(e); on {
-			continue // its neighbours find it by ARP
+			own = append(own, fabric.Announcement{Address: e.Address, Mark: policy.Trusted(w.Options.Class()), Near: true})
+			continue // its neighbours find it by ARP, and want to know whose it is
 		}
 		if err := guard.Holds(e.Address); err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		w := n.state.Networks[e.Network]
 		a := fabric.Announcement{Address: e.Address, Mark: policy.Trusted(w.Options.Class())}
 		if w.Options.Aggregate {
 			a.Pool = w.Pool.Masked()

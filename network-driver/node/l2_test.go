@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -54,8 +55,8 @@ func TestAContainerOnThePhysicalNetworkIsAskedForBeforeAndToldOfAfter(t *testing
 		if got := h.l2.Said(); got != told+"\n"+told {
 			t.Errorf("said\n%s\nwant twice %s", got, told)
 		}
-		if got := h.fabric.String(); got != "[]" {
-			t.Errorf("the fabric is told of %s", got)
+		if all := h.fabric.all(); len(all) != 1 || all[0].Address != p1.Address || !all[0].Near || all[0].Mark != isolation.Anyone {
+			t.Errorf("the fabric is told %+v, want whose the address is, and no more", all)
 		}
 		if err := h.Leave(ctx, "p1", p1.ID); err != nil {
 			t.Fatal(err)

@@ -293,6 +293,9 @@ func (n *Node) Begin(ctx context.Context, b Beginning) (restarting bool, err err
 				return false, err
 			}
 		}
+		for _, a := range n.state.Addresses() { // what is here this node knows by itself
+			delete(n.apart.recalled, a)
+		}
 		n.refused, n.inherited, n.begun = nil, topology.Learnt{}, n.parts.Now()
 		n.inherited.Take(roads)
 		n.note("uplink", n.look())

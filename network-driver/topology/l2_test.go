@@ -21,6 +21,9 @@ func TestOptionsOfL2NetworksAgree(t *testing.T) {
 	}{
 		{"a parent and a router", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1.100", "rolling.gateway": "10.5.0.1"}, topology.Options{Parent: "eth1.100", Router: router}, ""},
 		{"macvlan", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1", "rolling.attach": "macvlan"}, topology.Options{Parent: "eth1", Attach: topology.Macvlan}, ""},
+		{"macvlan for a project", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1", "rolling.attach": "macvlan", "rolling.project": "orders"}, topology.Options{}, "projects cannot be kept apart there"},
+		{"macvlan for a project that is open", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1", "rolling.attach": "macvlan", "rolling.project": "orders", "rolling.isolation": "open"},
+			topology.Options{Parent: "eth1", Attach: topology.Macvlan, Project: "orders", Open: true}, ""},
 		{"an interface with a dot that is no VLAN", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1.dmz"}, topology.Options{Parent: "eth1.dmz"}, ""},
 		{"no parent", map[string]string{"rolling.mode": "l2"}, topology.Options{}, "driver_opts.rolling.parent: mode l2 needs it"},
 		{"a VLAN that cannot be", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1.4095"}, topology.Options{}, `"eth1.4095" is not an interface`},
