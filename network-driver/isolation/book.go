@@ -16,7 +16,7 @@ type Book struct {
 	Pools   []netip.Prefix        // in which every address is a container's, known or not
 	Policy  Policy
 	Bridges []string // by which containers here hang on physical networks
-	Outside bool // the company's other networks may connect to every project
+	Outside bool     // the company's other networks may connect to every project
 }
 
 // Kind is what an address is to this node.

@@ -113,9 +113,9 @@ func (n *Node) announce() {
 			own = append(own, six)
 		}
 	}
-	for _, a := range n.serving.announce {
+	for a, home := range n.serving.announce {
 		if !told[a] && guard.Holds(a) == nil {
-			own = append(own, fabric.Announcement{Address: a}) // to routers, too, whose next hops are all nodes with a backend
+			own = append(own, fabric.Announcement{Address: a, Mark: policy.Trusted(n.state.Networks[home].Options.Class())}) // to routers, too, whose next hops are all nodes with a backend
 		}
 	}
 	slices.SortFunc(own, func(a, b fabric.Announcement) int { return a.Address.Compare(b.Address) })

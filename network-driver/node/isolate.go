@@ -86,6 +86,15 @@ func (n *Node) book() isolation.Book {
 		}
 	}
 	b := topology.BookOf(n.state, far, n.apart.policy, n.parts.Isolation.Outside)
+	if len(n.serving.announce) > 0 {
+		guard := n.guard()
+		for a, home := range n.serving.announce { // who may not connect to its backends may not by it
+			_, taken := b.Here[a]
+			if w, known := n.state.Networks[home]; known && !taken && guard.Holds(a) == nil {
+				b.Here[a] = w.Options.Class()
+			}
+		}
+	}
 	return b.Without(slices.Concat(n.membership.Managers, n.membership.Nodes, []netip.Addr{n.membership.Self}))
 }
 
