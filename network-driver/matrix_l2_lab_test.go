@@ -72,9 +72,11 @@ func layPhysical(t *testing.T, extra ...string) *matrix {
 	}
 	lan.Eventually(t, 30*time.Second, "each node knows whose the other's addresses are", func() error {
 		for i, r := range m.nodes {
-			text, err := r.space.Try("ipset list rolling4-known")
-			if n := strings.Count(text, "comment"); err != nil || n-1 < len(m.residents) { // one word is the header's
-				return fmt.Errorf("n%d knows %d of %d addresses: %w %s", i+1, n-1, len(m.residents), err, text)
+			for _, p := range m.residents {
+				a := p.ways[0].address.String()
+				if text, err := r.page("/explain?from=" + a + "&to=" + a + ":1"); err != nil || !strings.Contains(text, `"kind":"a container of`) {
+					return fmt.Errorf("n%d does not know %s: %w %s", i+1, a, err, text)
+				}
 			}
 			if s := r.state(); len(s.Routes) != 2 || len(s.Problems) > 0 {
 				return fmt.Errorf("n%d has routes %v, problems %v", i+1, s.Routes, s.Problems)
@@ -97,6 +99,7 @@ func TestTheMatrixOfPhysicalNetworks(t *testing.T) {
 	}
 	m.stages()
 	m.moments(false)
+	m.impostors()
 	if err := dial(place{space: m.nodes[1].space}, nodeAddress(1), "1790", 5*time.Second); err != nil {
 		t.Errorf("nodes do not reach each other's BGP: %v", err)
 	}

@@ -113,7 +113,7 @@ func (w *Wall) lay(want isolation.Wall, six bool) error {
 			want = isolation.Wall{}
 		}
 		if six {
-			path = filepath.Join(filepath.Dir(path), strings.Replace(filepath.Base(path), "iptables", "ip6tables", 1))
+			path = sister(path)
 		}
 		ipt, err := w.gate.program(path)
 		if err == nil {
@@ -281,28 +281,27 @@ func dropChain(ipt *iptables.IPTables, have map[string][]string, chain string) e
 	return nil
 }
 
-// Denied is how many packets were kept back since the wall was laid.
+// Denied is how many packets of both families were kept back since the wall was laid.
 func (w *Wall) Denied() (uint64, error) {
-	for _, path := range w.gate.dockersFirst()[:1] {
+	path := w.gate.dockersFirst()[0]
+	var all uint64
+	for _, path := range []string{path, sister(path)} {
 		ipt, err := w.gate.program(path)
 		if err != nil {
 			return 0, err
 		}
-		lines, err := ipt.ListWithCounters(wallTable, denyChain)
+		n, err := drops(ipt, wallTable, denyChain)
 		if err != nil {
-			return 0, nil //nolint:nilerr // there is no wall
+			return 0, err
 		}
-		for _, l := range lines {
-			if f := strings.Fields(l); len(f) > 4 && f[0] == "-A" && slices.Contains(f, "DROP") {
-				for i, word := range f {
-					if word == "-c" && i+1 < len(f) {
-						return strconv.ParseUint(f[i+1], 10, 64)
-					}
-				}
-			}
-		}
+		all += n
 	}
-	return 0, nil
+	return all, nil
+}
+
+// sister is the program of IPv6 beside one of IPv4.
+func sister(path string) string {
+	return filepath.Join(filepath.Dir(path), strings.Replace(filepath.Base(path), "iptables", "ip6tables", 1))
 }
 
 // Cut ends the connections that are not allowed any more: without their entry their packets are judged anew.
