@@ -179,3 +179,17 @@ func TestTheLengthOfAnAddressFitsTheMode(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAddressOfThePhysicalNetworkIsNeverRouted(t *testing.T) {
+	r := topology.Route{Prefix: prefix("10.77.0.9/32"), Via: addr("10.98.0.22"), Mark: isolation.Anyone}
+	guard := topology.NewGuard(topology.NewState(), topology.Membership{}, nil, topology.Uplink{})
+	learnt, marks := topology.Learnt{}, topology.Marks{}
+	learnt.Take([]topology.Route{r})
+	if r.Near = true; guard.Installs(r) {
+		t.Error("the kernel may have it")
+	}
+	learnt.Take([]topology.Route{r})
+	if news := marks.Take([]topology.Route{r}); len(learnt) != 0 || len(news) != 1 || marks[r.Prefix.Addr()] != isolation.Anyone {
+		t.Errorf("learnt %v, marks %v, news %v", learnt, marks, news)
+	}
+}
