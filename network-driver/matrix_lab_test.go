@@ -264,6 +264,5 @@ func TestTheMatrixOfRoutedNetworks(t *testing.T) {
 		m.known(3*len(wards) + 2*2) // both families of each, a virtual address each, and two with ports
 		m.stages()
 		m.moments(true)
-		m.impostors()
 	})
 }

@@ -1,4 +1,4 @@
-//go:build lab
+//go:build lab && long
 
 package main
 
@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -211,4 +212,16 @@ func (m *matrix) impostors() {
 	if n := calls.bad.Load(); n != 0 || calls.good.Load() < 5 {
 		m.t.Errorf("a neighbour's connections failed %d times, and did not %d times", n, calls.good.Load())
 	}
+}
+
+func TestImpostorsAreStoppedOnEachPath(t *testing.T) {
+	paths(t, func(t *testing.T, path string) {
+		m := layMatrix(t, "ROLLING_FASTPATH="+path)
+		for i := range m.nodes {
+			m.services(i, 2)
+			m.settle(i)
+		}
+		m.known(3*len(wards) + 2*2)
+		m.impostors()
+	})
 }
