@@ -89,7 +89,10 @@ func (e *engine) swarm(self string, all ...member) {
 func (e *engine) serve(network, services string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.services = map[string]string{network: services}
+	if e.services == nil {
+		e.services = map[string]string{}
+	}
+	e.services[network] = services
 }
 
 func (e *engine) setDeaf(deaf bool) {

@@ -145,7 +145,13 @@ func echo(c net.Conn, within time.Duration) error {
 // lay puts a policy on all nodes, and waits until it is in force.
 func (w *town) lay(allow map[string]string) permits.Document {
 	w.t.Helper()
-	d := permits.Document{Projects: []string{"orders", "payments", "public"}}
+	return w.layWith(allow)
+}
+
+// layWith is lay with pools.
+func (w *town) layWith(allow map[string]string, pools ...netip.Prefix) permits.Document {
+	w.t.Helper()
+	d := permits.Document{Projects: []string{"orders", "payments", "public"}, Pools: pools}
 	for to, label := range allow {
 		p, err := permits.ParseAllowFrom(label, to, to+"_web")
 		if err != nil {

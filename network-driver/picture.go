@@ -179,6 +179,7 @@ func isolationFigures(r node.Report) []driver.Figure {
 		{Name: "rolling_net_policy", Help: "1 for the revision of the policy in force; empty before the first.", Value: 1, Label: "revision", Of: a.Revision},
 		{Name: "rolling_net_policy_permits", Help: "Permits between projects in force.", Value: float64(len(a.Permits))},
 		{Name: "rolling_net_denied_packets_total", Help: "Packets between projects, or to the node's own guarded ports, that were dropped since the firewall was laid.", Counter: true, Value: float64(a.Denied)},
+		{Name: "rolling_net_source_drops_total", Help: "Packets of containers with another's IPv6 address, and on a node without a fast path with another's IPv4 address or MAC, that were dropped since the check was laid.", Counter: true, Value: float64(r.Spoofed)},
 		{Name: "rolling_net_connections_cut_total", Help: "Connections ended since they were not allowed any more.", Counter: true, Value: float64(a.Cut)},
 		{Name: "rolling_net_addresses_unknown", Help: "Containers of other nodes of which no trusted mark says whose they are.", Value: float64(len(a.Unknown))},
 	}

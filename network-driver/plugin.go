@@ -43,6 +43,8 @@ const (
 	// multiplier is what routers are told to wait for: this process may have to wait for a CPU.
 	multiplier = 5
 	bfdPort    = 3784 // RFC 5881
+	// sitesPort is where a site's own BIRD or FRR on a node speaks BGP.
+	sitesPort = 179
 )
 
 // run listens before all else: the engine dials 0.5, 3.5, 6.5 and 9.5 s after the start, and then disables the plugin.
@@ -124,6 +126,7 @@ func edges(c Config, log *slog.Logger) (node.Parts, error) {
 		Wires: wires, Gate: gate, Roads: roads, Fence: fence, Fast: fast, Six: six, L2: l2,
 		Isolation: node.Isolation{Wall: wall, Outside: c.Outside == "open", Guarded: []isolation.Port{
 			{Protocol: permits.TCP, Number: uint16(c.Port)}, {Protocol: permits.TCP, Number: contract.PolicyPort}, {Protocol: permits.UDP, Number: bfdPort},
+			{Protocol: permits.TCP, Number: sitesPort},
 		}},
 		Doors:   kernel.NewDoors(gate),
 		Routers: fabric.Plain(c.routers), Log: log, Now: time.Now,

@@ -24,6 +24,7 @@ type Network struct {
 	Name    string
 	Options map[string]string
 	Pools   []netip.Prefix
+	Range   string // the addresses that are left to containers, FIRST-LAST or a prefix, where its maker said so
 }
 
 // Problem is a mistake that a person has to mend.
@@ -37,7 +38,10 @@ func Policy(services []Service, networks []Network) (permits.Document, []Problem
 	var d permits.Document
 	var problems []Problem
 	for _, n := range networks {
-		d.Pools = append(d.Pools, n.Pools...)
+		pools, err := n.containers()
+		if d.Pools = append(d.Pools, pools...); err != nil {
+			problems = append(problems, Problem{"network " + n.Name, fmt.Sprintf("%s: %v", contract.Range, err)})
+		}
 		if six, err := netip.ParsePrefix(n.Options[contract.IPv6]); err == nil && six.Bits() > 0 { // addresses are derived in it
 			d.Pools = append(d.Pools, six.Masked())
 		}

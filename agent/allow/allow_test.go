@@ -1,6 +1,7 @@
 package allow
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -27,6 +28,11 @@ func TestThePolicyOfLabels(t *testing.T) {
 		{"without a project it lets nobody in", web(map[string]string{"rolling.allow-from": "gateway"}), nil, nil, "", []string{"without the label rolling.project"}},
 		{"what is wrong in it opens nothing", web(map[string]string{"rolling.project": "orders", "rolling.allow-from": "gate way,payments:x,stock"}), nil,
 			[]permits.Permit{{From: "stock", To: "orders", By: "orders_web"}}, "orders", []string{`"x" is not a port`}},
+		{"of a physical network only what is left to containers is one", nil, []Network{
+			{Name: "lan", Options: map[string]string{"rolling.mode": "l2"}, Pools: []netip.Prefix{pool}, Range: "10.5.0.6-10.5.0.11"},
+			{Name: "bare", Options: map[string]string{"rolling.mode": "l2"}, Pools: []netip.Prefix{pool}},
+			{Name: "odd", Options: map[string]string{"rolling.mode": "l2"}, Pools: []netip.Prefix{pool}, Range: "10.5.0.9-10.5.0.1"},
+		}, nil, "", []string{`"10.5.0.9-10.5.0.1" is not FIRST-LAST`}},
 		{"two names with one number", append(web(map[string]string{"rolling.project": "lsexqzd"}), Service{"b", map[string]string{"rolling.project": "ztxtxde"}}), nil, nil,
 			"lsexqzd ztxtxde", []string{"same number 3093185178"}},
 	} {
@@ -49,5 +55,21 @@ func TestThePolicyOfLabels(t *testing.T) {
 				t.Errorf("no node can read it: %v", err)
 			}
 		})
+	}
+}
+
+func TestARangeOfAPhysicalNetworkIsCoveredExactly(t *testing.T) {
+	for _, c := range []struct{ given, want string }{
+		{"10.5.0.6-10.5.0.11", "[10.5.0.6/31 10.5.0.8/30]"},
+		{"10.5.0.7-10.5.0.7", "[10.5.0.7/32]"},
+		{"10.5.0.0-10.5.0.255", "[10.5.0.0/24]"},
+		{"255.255.255.254-255.255.255.255", "[255.255.255.254/31]"},
+		{"10.5.0.64/26", "[10.5.0.64/26]"},
+		{"", "[]"},
+	} {
+		got, err := Network{Options: map[string]string{"rolling.mode": "l2"}, Range: c.given, Pools: []netip.Prefix{netip.MustParsePrefix("10.5.0.0/24")}}.containers()
+		if fmt.Sprint(got) != c.want || err != nil {
+			t.Errorf("%q is covered by %v, %v, want %s", c.given, got, err, c.want)
+		}
 	}
 }

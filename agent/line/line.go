@@ -58,6 +58,7 @@ type Fabric interface {
 	Routes(context.Context) (wire.Routes, error)
 	Driver(context.Context) (wire.Driver, error)
 	Drain(ctx context.Context, on bool) error
+	Reach(ctx context.Context, from, to string) (wire.Reach, error)
 }
 
 // Meter knows the recent measurements of the node's tasks.

@@ -64,10 +64,13 @@ func (f fake) Hello(context.Context) (wire.Hello, error) { return wire.Hello{}, 
 func (f fake) Managers(context.Context) ([]string, error) {
 	return []string{"10.0.0.1", "fd00::1"}, f.err
 }
-func (f fake) Container(context.Context, string) (string, error)      { return "abcdefabcdef", f.err }
-func (f fake) Routes(context.Context) (wire.Routes, error)            { return wire.Routes{}, f.err }
-func (f fake) Driver(context.Context) (wire.Driver, error)            { return wire.Driver{Ready: true}, f.err }
-func (f fake) Drain(context.Context, bool) error                      { return f.err }
+func (f fake) Container(context.Context, string) (string, error) { return "abcdefabcdef", f.err }
+func (f fake) Routes(context.Context) (wire.Routes, error)       { return wire.Routes{}, f.err }
+func (f fake) Driver(context.Context) (wire.Driver, error)       { return wire.Driver{Ready: true}, f.err }
+func (f fake) Drain(context.Context, bool) error                 { return f.err }
+func (f fake) Reach(_ context.Context, from, to string) (wire.Reach, error) {
+	return wire.Reach{Why: from + " to " + to}, f.err
+}
 func (f fake) Lines(context.Context, string, int) (wire.Lines, error) { return wire.Lines{}, f.err }
 func (f fake) Checks(context.Context, string) (wire.Checks, error) {
 	return wire.Checks{Failed: 3, Checks: []wire.Check{{ExitCode: 1, Output: "refused"}}}, f.err
@@ -125,6 +128,7 @@ func TestTheDoorAnswersWhatItKnows(t *testing.T) {
 		{"a rest of nobody", "POST", wire.PathFree + "?address=fd00::1", nil, 400, "want address=IP"},
 		{"a rest is not ended by looking", "GET", wire.PathFree + "?address=10.1.0.1", nil, 501, "knows no question"},
 		{"named pools are to be read", "POST", wire.PathSettled, nil, 200, ""},
+		{"whether one reaches another", "GET", wire.PathReach + "?from=10.0.0.1&to=10.0.0.2:80/tcp", nil, 200, `"why":"10.0.0.1 to 10.0.0.2:80/tcp"`},
 		{"network", "GET", wire.PathNetwork, nil, 200, `"driver":{"ready":true`},
 		{"network without the plugin", "GET", wire.PathNetwork, errors.New("no net plugin"), 200, `"silence":"no net plugin"`},
 		{"a drain", "POST", wire.PathDrain + "?on=true", nil, 200, ""},

@@ -21,6 +21,11 @@ func (l *Line) networkRoutes(mux *http.ServeMux) {
 		n.Now = time.Now().UTC() // last: the manager compares it with when the answer came
 		write(w, n)
 	})
+	mux.HandleFunc("GET "+wire.PathReach, func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		reach, err := l.parts.Fabric.Reach(r.Context(), q.Get("from"), q.Get("to"))
+		answer(w, reach, err)
+	})
 	mux.HandleFunc("POST "+wire.PathDrain, func(w http.ResponseWriter, r *http.Request) {
 		on, err := strconv.ParseBool(r.URL.Query().Get("on"))
 		if err != nil {

@@ -31,7 +31,7 @@ func (e *Engine) Labels(ctx context.Context) ([]allow.Service, []allow.Network, 
 	}
 	var networks []allow.Network
 	for _, n := range list.Items {
-		w := allow.Network{Name: n.Name, Options: n.Options}
+		w := allow.Network{Name: n.Name, Options: n.Options, Range: n.IPAM.Options[contract.Range]}
 		for _, c := range n.IPAM.Config {
 			if c.Subnet.IsValid() && c.Subnet.Bits() > 0 {
 				w.Pools = append(w.Pools, c.Subnet.Masked())

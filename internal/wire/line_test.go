@@ -98,6 +98,9 @@ func (h host) Free(_ context.Context, a netip.Addr, sure bool) error {
 	return nil
 }
 func (h host) Driver(context.Context) (wire.Driver, error) { return wire.Driver{Ready: true}, nil }
+func (h host) Reach(context.Context, string, string) (wire.Reach, error) {
+	return wire.Reach{Why: "asked"}, nil
+}
 func (h host) Drain(_ context.Context, on bool) error {
 	if !on {
 		return errors.New("it stays drained")

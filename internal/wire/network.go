@@ -81,13 +81,16 @@ type Driver struct {
 	FastPath   string            `json:"fastPath,omitempty"`
 	Idle       string            `json:"idle,omitempty"` // why the fast path carries nothing
 	Firewall   *Firewall         `json:"firewall,omitempty"`
+	Access     *Access           `json:"access,omitempty"` // absent: an older plugin
 }
 
 // Endpoint is a container's leg on a network, as the driver has it.
 type Endpoint struct {
 	Address netip.Addr `json:"address"`
 	MTU     int        `json:"mtu,omitempty"`
-	Since   time.Time  `json:"since,omitzero"` // it was joined
+	Project string     `json:"project,omitempty"` // of its network
+	Open    bool       `json:"open,omitempty"`    // everybody may connect
+	Since   time.Time  `json:"since,omitzero"`    // it was joined
 	Awaited bool       `json:"awaited,omitempty"`
 }
 

@@ -124,6 +124,29 @@ func TestALabelOpensAProjectToAnotherAndItsRemovalCloses(t *testing.T) {
 		t.Error(err)
 	}
 
+	says := func(what string, code int, from, to string, words ...string) {
+		t.Helper()
+		if err := l.Eventually(t.Context(), time.Minute, what, func() error {
+			got, said, err := world(t, l).Rolling(t.Context(), "doctor", "--from", from, "--to", to)
+			if err == nil && got != code {
+				err = fmt.Errorf("exit code %d, want %d", got, code)
+			}
+			if err == nil {
+				err = contains(said, words)
+			}
+			if err != nil {
+				err = fmt.Errorf("%w: %s", err, said)
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	says("the doctor names what opens it", 1, "desk_web", shop[1].address+":8080", "may not connect to "+shop[1].address+" (shop/", "isolation of project shop",
+		`add "desk:8080" to the label rolling.allow-from of shop_web`, shop[1].node+" ")
+	says("the doctor knows one's own", 0, shop[0].address, "shop_web:9090/udp", "decided by  own project")
+	says("the doctor knows the company", 0, "10.99.0.1", "shop_web:8080", "10.99.0.1 (outside)", "ROLLING_OUTSIDE=open")
+
 	at := label("--label-add", "rolling.allow-from=desk:8080")
 	for i := range shop {
 		open("with the label, same node", "8080", desk[i], shop[i])
@@ -132,6 +155,10 @@ func TestALabelOpensAProjectToAnotherAndItsRemovalCloses(t *testing.T) {
 	t.Logf("from the label to the last of six connections: %s", time.Since(at).Round(10*time.Millisecond))
 	shut("by the other port", "9090", desk[0], shop[1])
 	shut("the other way round", "8080", shop[0], desk[1])
+	says("the doctor names the label", 0, "desk_web", "shop_web:8080", "decided by  the label rolling.allow-from of service shop_web", "service shop_web says rolling.allow-from: desk:8080")
+	if code, said, err := world(t, l).Rolling(t.Context(), "address", "show", shop[1].address); err != nil || code != 0 || !strings.Contains(said, "desk:8080, by the label rolling.allow-from of shop_web") {
+		t.Errorf("address show says %s, %v", said, err)
+	}
 	if text, err := l.Exec(t.Context(), shop[1].node, "cat", "/var/lib/rolling/net/policy.json"); err != nil || !strings.Contains(text, `"by": "shop_web"`) {
 		t.Errorf("the policy on %s is %s, %v", shop[1].node, text, err)
 	}

@@ -35,6 +35,12 @@ func (w *World) rolling(ctx context.Context, args ...string) (outcome, error) {
 	return outcome{cmd.ProcessState.ExitCode(), out.String(), say.String()}, ctx.Err()
 }
 
+// Rolling runs the command line, and tells its exit code and all that it printed.
+func (w *World) Rolling(ctx context.Context, args ...string) (code int, said string, err error) {
+	o, err := w.rolling(ctx, args...)
+	return o.code, o.stdout + o.stderr, err
+}
+
 // ends runs the command line and wants that exit code.
 func (w *World) ends(ctx context.Context, code int, args ...string) (outcome, error) {
 	o, err := w.rolling(ctx, args...)

@@ -84,6 +84,7 @@ type Nodes interface {
 // Doctor says what is wrong with the network.
 type Doctor interface {
 	Examine(ctx context.Context, node string) (engine.Examination, error)
+	Reach(ctx context.Context, from, goal string) (Reach, error)
 }
 
 // Routes asks the nodes' agents where addresses are announced. Missing says who did not answer, if others did.

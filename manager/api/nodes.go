@@ -26,6 +26,11 @@ type (
 	examineInput struct {
 		Node string `query:"node" maxLength:"255" doc:"Only what concerns this one."`
 	}
+	reachInput struct {
+		From string `query:"from" required:"true" maxLength:"255" doc:"Who connects: an address, or a container, task or service." example:"payments-production_api"`
+		To   string `query:"to" required:"true" maxLength:"300" doc:"To whom and by which port." example:"orders-production_web:8080"`
+	}
+	reachOutput       struct{ Body Reach }
 	nodeOutput        struct{ Body engine.NodeDetail }
 	examinationOutput struct{ Body engine.Examination }
 )
@@ -36,6 +41,7 @@ func (a *API) nodeRoutes() {
 	serve(a, a.operation(http.MethodPost, one+"/drain", "drainNode", "swarm", http.StatusOK, "Mark a node's routes for a shutdown, then have Swarm move its tasks"), a.drainNode)
 	serve(a, a.operation(http.MethodPost, one+"/activate", "activateNode", "swarm", http.StatusOK, "Undo a drain"), a.activateNode)
 	serve(a, a.operation(http.MethodGet, "/api/v1/doctor", "examine", "swarm", http.StatusOK, "Say what is wrong with the network, where, and what to do"), a.examine)
+	serve(a, a.operation(http.MethodGet, "/api/v1/doctor/reach", "reach", "swarm", http.StatusOK, "Say whether one may connect to another, who decided and why, and what opens it"), a.reach)
 }
 
 func (a *API) showNode(ctx context.Context, in *nodeInput) (*nodeOutput, error) {
@@ -56,4 +62,9 @@ func (a *API) activateNode(ctx context.Context, in *nodeInput) (*nodeOutput, err
 func (a *API) examine(ctx context.Context, in *examineInput) (*examinationOutput, error) {
 	x, err := a.parts.Doctor.Examine(ctx, in.Node)
 	return &examinationOutput{x}, err
+}
+
+func (a *API) reach(ctx context.Context, in *reachInput) (*reachOutput, error) {
+	r, err := a.parts.Doctor.Reach(ctx, in.From, in.To)
+	return &reachOutput{r}, err
 }

@@ -20,6 +20,7 @@ type (
 	NodeDetail  = engine.NodeDetail
 	Examination = engine.Examination
 	Finding     = doctor.Finding
+	Reach       = doctor.Reach
 	Network     = engine.Network
 	Pool        = engine.Pool
 	Reservation = engine.Reservation

@@ -60,6 +60,9 @@ func addressText(a api.Detailed) string {
 	if r := a.Reservation; r != nil {
 		pair("reserved", "for "+r.For+": "+r.Why+by(r.By))
 	}
+	for _, who := range a.Access {
+		pair("lets in", who)
+	}
 	pair("networks", strings.Join(a.Networks, " "))
 	pair("pools", strings.Join(a.Pools, " "))
 	for _, r := range a.Routes {

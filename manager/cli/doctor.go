@@ -40,11 +40,19 @@ func examinationText(x api.Examination) string {
 // doctor exits with 1 if anything is wrong, whatever the form of its answer.
 func (c *commands) doctor() *cobra.Command {
 	var o output
-	var node string
-	cmd := c.verb("doctor", "Say what is wrong with the network, on which node, and what to do", func(ctx context.Context, _ *cobra.Command, _ []string) error {
+	var node, from, to string
+	cmd := c.verb("doctor", "Say what is wrong with the network, on which node, and what to do; or why one container does not reach another", func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+		switch {
+		case (from == "") != (to == ""):
+			return usage(cmd, "want both --from and --to, or neither")
+		case from != "":
+			return c.reach(ctx, o, from, to)
+		}
 		return c.examine(ctx, o, node)
 	})
 	cmd.Flags().StringVar(&node, "node", "", "only what concerns this one")
+	cmd.Flags().StringVar(&from, "from", "", "who connects: an address, or a container, task or service")
+	cmd.Flags().StringVar(&to, "to", "", "to whom, with the port: NAME:PORT or ADDRESS:PORT, with /udp at its end for UDP")
 	o.flags(cmd)
 	return cmd
 }

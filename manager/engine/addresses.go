@@ -35,6 +35,7 @@ type AddressDetail struct {
 	Networks    []string     `json:"networks,omitempty"` // whose subnet it lies in
 	Pools       []string     `json:"pools,omitempty"`    // named ones that it lies in
 	Refused     *LastNo      `json:"refused,omitempty"`  // the last time that it was asked for by name in vain
+	Access      []string     `json:"access,omitempty"`   // who may connect to it, and who says so; of a held one, by its node
 	Warnings    []string     `json:"warnings,omitempty"`
 }
 
@@ -102,7 +103,24 @@ func (e *Engine) Address(ctx context.Context, a netip.Addr) (AddressDetail, erro
 		v.Reservation = &seen
 	}
 	v.lease(e.ledger(ctx, false, a))
+	e.access(ctx, &v)
 	return v, nil
+}
+
+// access asks the node of the one who has the address.
+func (e *Engine) access(ctx context.Context, v *AddressDetail) {
+	if e.options.Fabric == nil || len(v.Holders) != 1 || v.Holders[0].Node == "" {
+		return
+	}
+	n, err := e.node(ctx, v.Holders[0].Node)
+	if err == nil {
+		var known wire.Network
+		known, err = e.options.Fabric.Network(ctx, n.ID)
+		v.Access = accessOf(known.Driver, v.Address)
+	}
+	if err != nil {
+		v.Warnings = append(v.Warnings, "who may connect: "+err.Error())
+	}
 }
 
 // lease adds the plugin's word, and says how the address stands.

@@ -60,7 +60,7 @@ func (e *Engine) Examine(ctx context.Context, node string) (Examination, error) 
 func (e *Engine) picture(ctx context.Context, withRoutes bool) (doctor.Picture, error) {
 	var p doctor.Picture
 	if e.options.Fabric == nil {
-		return p, errors.New("the network is asked of the nodes' agents, and this manager has no line to them: `rolling line init`, and Rolling's stack")
+		return p, errNoAgents
 	}
 	nodes, err := e.Nodes(ctx)
 	if err != nil {

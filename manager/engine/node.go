@@ -23,6 +23,7 @@ type Fabric interface {
 	Network(ctx context.Context, node string) (wire.Network, error)
 	RoutesOf(ctx context.Context, node string) (wire.Routes, error)
 	Drain(ctx context.Context, node string, on bool) error
+	Reach(ctx context.Context, node, from, to string) (wire.Reach, error)
 }
 
 // Membership is what the engine needs of Docker to take nodes out of use, and back.

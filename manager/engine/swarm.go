@@ -122,6 +122,9 @@ func addressesOf(t swarm.Task, s swarm.Service, node string) []Address {
 		for _, p := range a.Addresses {
 			v := owner(merged(s.Spec.Labels, labels), s.Spec.Name)
 			v.Address, v.Network, v.Node, v.Task, v.State, v.Since = p.Addr(), a.Network.Spec.Name, node, t.ID, string(t.Status.State), t.CreatedAt
+			if c := t.Status.ContainerStatus; c != nil {
+				v.container = c.ContainerID
+			}
 			switch {
 			case t.Slot != 0:
 				v.Slot = strconv.Itoa(t.Slot)
@@ -146,7 +149,7 @@ func merged(under, over map[string]string) map[string]string {
 
 // owner says whose something is by its labels. Without them the stack's name is the project, and the environment is none.
 func owner(labels map[string]string, service string) Address {
-	a := Address{Project: labels[contract.Project], Environment: labels[contract.Environment], Service: labels[contract.Service]}
+	a := Address{Project: labels[contract.Project], Environment: labels[contract.Environment], Service: labels[contract.Service], full: service}
 	stack := labels[spec.StackNamespace]
 	if a.Project == "" {
 		a.Project, a.Environment = stack, "none"

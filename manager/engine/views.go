@@ -175,6 +175,9 @@ type Address struct {
 	Task        string     `json:"task,omitempty"`
 	State       string     `json:"state,omitempty"`
 	Since       time.Time  `json:"since"`
+
+	full      string // Swarm's name of the service
+	container string // its container's id
 }
 
 // AuditEntry is one thing that somebody did or tried.

@@ -22,6 +22,13 @@ func (s *Switchboard) RoutesOf(ctx context.Context, node string) (wire.Routes, e
 	return got, err
 }
 
+// Reach is whether a node lets one address connect to another.
+func (s *Switchboard) Reach(ctx context.Context, node, from, to string) (wire.Reach, error) {
+	var got wire.Reach
+	err := s.ask(ctx, node, wire.PathReach, url.Values{"from": {from}, "to": {to}}, &got)
+	return got, err
+}
+
 // Drain has a node mark all that it announces for a shutdown, or no longer.
 func (s *Switchboard) Drain(ctx context.Context, node string, on bool) error {
 	return s.tell(ctx, node, wire.PathDrain, url.Values{"on": {strconv.FormatBool(on)}})

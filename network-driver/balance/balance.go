@@ -23,7 +23,7 @@ type Rules interface {
 
 // Node announces what it is told, and says when one of the watched addresses comes or goes elsewhere.
 type Node interface {
-	Serve(ctx context.Context, announce []netip.Addr, watch map[netip.Addr]bool)
+	Serve(ctx context.Context, announce vip.Homes, watch map[netip.Addr]bool)
 }
 
 // Store keeps what Swarm said over a restart: an engine that starts knows only a part.
@@ -110,8 +110,8 @@ func (b *Balancer) Run(ctx context.Context, n Node) error {
 	var told step
 	for count := 0; ; {
 		if now := b.next(); now.known {
-			if !slices.Equal(now.plan.Announce, told.plan.Announce) || !maps.Equal(now.watch, told.watch) {
-				n.Serve(ctx, now.plan.Announce, now.watch)
+			if !maps.Equal(now.plan.Homes, told.plan.Homes) || !maps.Equal(now.watch, told.watch) {
+				n.Serve(ctx, now.plan.Homes, now.watch)
 				told = now
 			}
 			if now.whole { // else the node's answer comes in a moment
@@ -148,16 +148,13 @@ func (b *Balancer) next() step {
 	if s.whole = b.place.Covers(s.watch); s.whole {
 		b.plan = s.plan
 	} else {
-		s.plan.Announce = union(s.plan.Announce, b.plan.Announce)
+		s.plan.Homes = maps.Clone(s.plan.Homes)
+		for a, home := range b.plan.Homes { // what is announced stays so until more is known
+			s.plan.Homes[a] = home
+		}
+		s.plan.Announce = slices.SortedFunc(maps.Keys(s.plan.Homes), netip.Addr.Compare)
 	}
 	return s
-}
-
-// union keeps what is announced until more is known.
-func union(a, b []netip.Addr) []netip.Addr {
-	all := slices.Concat(a, b)
-	slices.SortFunc(all, netip.Addr.Compare)
-	return slices.Compact(all)
 }
 
 func (b *Balancer) save() {

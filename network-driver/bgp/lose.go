@@ -75,6 +75,7 @@ func (r *run) withdraw(gone []netip.Prefix) {
 	r.mu.Lock()
 	for _, p := range gone {
 		r.takeBack(p)
+		delete(r.nearby, p)
 		delete(r.pools, p)
 		changes = append(changes, topology.Route{Prefix: p})
 	}

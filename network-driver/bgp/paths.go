@@ -21,6 +21,7 @@ type saying struct {
 	hop     netip.Addr
 	mtu     int
 	mark    isolation.Number // of a container's address
+	near    bool             // nobody routes to it
 }
 
 // announce makes what this node tells equal to what it has, and to the pools that it stands for.
@@ -28,7 +29,7 @@ func (r *run) announce(want wish) error {
 	wanted := map[netip.Prefix]saying{}
 	for _, a := range want.own {
 		s := r.saying(want, a.Address)
-		s.mark = a.Mark
+		s.mark, s.near = a.Mark, a.Near
 		if a.Pool.IsValid() {
 			s.pool = a.Pool.Bits()
 		}
@@ -184,6 +185,9 @@ func (s saying) marks(asn uint32) []fabric.Community {
 	}
 	if s.mark != isolation.None {
 		all = append(all, fabric.Owned(asn, s.mark))
+	}
+	if s.near {
+		all = append(all, fabric.Near(asn))
 	}
 	if s.mtu > 0 {
 		all = append(all, fabric.MTU(asn, s.mtu))

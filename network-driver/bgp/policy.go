@@ -35,7 +35,8 @@ func (r *run) protect(ctx context.Context) error {
 			{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: hostSet6, Prefixes: prefixes(r.settings.Pools, true, 128, 128)},
 			{DefinedType: api.DefinedType_DEFINED_TYPE_PREFIX, Name: poolSet6, Prefixes: prefixes(r.settings.Pools, true, shortestPool6, 127)},
 			neighbours(reflectorSet, r.reflectors), shadows(),
-			{DefinedType: api.DefinedType_DEFINED_TYPE_LARGE_COMMUNITY, Name: wholeSet, List: []string{fmt.Sprintf("^%d:%d:[0-9]+$", r.settings.ASN, fabric.Aggregated(0, 0).B)}},
+			{DefinedType: api.DefinedType_DEFINED_TYPE_LARGE_COMMUNITY, Name: wholeSet, List: []string{
+				fmt.Sprintf("^%d:%d:[0-9]+$", r.settings.ASN, fabric.Aggregated(0, 0).B), fmt.Sprintf("^%d:%d:[0-9]+$", r.settings.ASN, fabric.Near(0).B)}},
 		},
 	}
 	in := []*api.Statement{statement("own", &api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL}, api.RouteAction_ROUTE_ACTION_ACCEPT)}
@@ -70,8 +71,8 @@ func (r *run) protect(ctx context.Context) error {
 	return nil
 }
 
-// toRouter are the steps by which a route goes to one router: no address whose pool stands for it, single addresses, and
-// the pools that this node itself stands for.
+// toRouter are the steps by which a route goes to one router: no address whose pool stands for it or that lies on a physical
+// network, single addresses, and the pools that this node itself stands for.
 func toRouter(o fabric.Router) []*api.Statement {
 	name := o.Address.String()
 	whole := statement(name+" whole", &api.Conditions{NeighborSet: among(name), LargeCommunitySet: among(wholeSet)}, api.RouteAction_ROUTE_ACTION_REJECT)

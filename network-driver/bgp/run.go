@@ -42,6 +42,7 @@ type run struct {
 	drained    bool
 	outside    int                           // of own, by the settings' pools
 	held       map[netip.Prefix]netip.Addr   // the node that has it
+	nearby     map[netip.Prefix]bool         // of them those that nobody routes to
 	pools      map[netip.Prefix]netip.Prefix // of learnt routes that are announced as a whole
 	lull       lull
 	back       takenBack
@@ -77,7 +78,7 @@ func start(ctx context.Context, s Settings, self netip.Addr, log *slog.Logger, t
 		settings: s, self: self, log: log, told: told, wake: wake, begun: time.Now(), unwatch: unwatch,
 		server:     server.NewBgpServer(server.LoggerOption(slog.New(quiet{log.Handler(), level}), level)),
 		neighbours: map[netip.Addr]topology.Neighbour{}, own: map[netip.Prefix]saying{}, seen: map[netip.Addr]*seen{},
-		held: map[netip.Prefix]netip.Addr{}, pools: map[netip.Prefix]netip.Prefix{}, lull: newLull(), back: newTakenBack(),
+		held: map[netip.Prefix]netip.Addr{}, nearby: map[netip.Prefix]bool{}, pools: map[netip.Prefix]netip.Prefix{}, lull: newLull(), back: newTakenBack(),
 		reflectors: []string{host(self)}, // never empty: gobgp takes an empty set for everybody
 		mtus:       map[netip.Addr]int{},
 	}
@@ -121,7 +122,7 @@ func (r *run) leave(ctx context.Context) {
 	}
 	r.mu.Lock()
 	gone := slices.Collect(maps.Keys(r.held))
-	r.held = map[netip.Prefix]netip.Addr{}
+	r.held, r.nearby = map[netip.Prefix]netip.Addr{}, map[netip.Prefix]bool{}
 	r.mu.Unlock()
 	var withdrawn []topology.Route
 	for _, p := range gone {

@@ -63,12 +63,16 @@ func (r *run) onBest(paths []*apiutil.Path) {
 		home := r.homeOf(p)
 		t := topology.Route{Prefix: prefix, Via: r.via(p, home)}
 		if t.Via.IsValid() {
-			t.Mark = fabric.OwnerOf(r.settings.ASN, marksOf(p))
+			marks := marksOf(p)
+			t.Mark, t.Near = fabric.OwnerOf(r.settings.ASN, marks), fabric.IsNear(r.settings.ASN, marks)
 		}
 		if !t.Via.IsValid() && r.keeps(prefix) {
 			continue
 		}
 		r.lull.told(prefix)
+		if delete(r.nearby, prefix); t.Near {
+			r.nearby[prefix] = true
+		}
 		if t.Via.IsValid() {
 			r.held[prefix] = home
 			r.back.there(prefix, false)
@@ -247,7 +251,7 @@ func (r *run) standing() Standing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Standing{
-		Held: len(r.held), Kept: len(r.lull.kept), Own: len(r.own), Border: r.border, Drained: r.drained,
+		Held: len(r.held) - len(r.nearby), Kept: len(r.lull.kept), Own: len(r.own), Border: r.border, Drained: r.drained,
 		Lost: r.lost, Settled: r.settledIn, Converged: r.converged, MTUs: r.strangers(), Outside: r.outside,
 	}
 }

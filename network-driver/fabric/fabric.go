@@ -93,4 +93,5 @@ type Announcement struct {
 	Address netip.Addr
 	Pool    netip.Prefix // routers are told it in the address's stead; invalid: they are told the address
 	Mark    isolation.Number
+	Near    bool // on a physical network: its neighbours find it by ARP, and only whose it is need be told
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -112,3 +113,13 @@ func OwnerOf(asn uint32, marks []Community) isolation.Number {
 	}
 	return found
 }
+
+// near is the second part of the large community ASN:6:1. An address with it lies on a physical network: nodes take from
+// its announcement whose it is, and no route; routers are told nothing.
+const near = 6
+
+// Near is the mark of an address that nobody routes.
+func Near(asn uint32) Community { return Community{A: asn, B: near, C: 1, Large: true} }
+
+// IsNear says that a mark tells so.
+func IsNear(asn uint32, marks []Community) bool { return slices.Contains(marks, Near(asn)) }

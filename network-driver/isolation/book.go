@@ -15,7 +15,8 @@ type Book struct {
 	Far     map[netip.Addr]Number // those of other nodes, by the mark that came with the route; None: without one
 	Pools   []netip.Prefix        // in which every address is a container's, known or not
 	Policy  Policy
-	Outside bool // the company's other networks may connect to every project
+	Bridges []string // by which containers here hang on physical networks
+	Outside bool     // the company's other networks may connect to every project
 }
 
 // Kind is what an address is to this node.
@@ -61,9 +62,37 @@ func (b Book) Who(a netip.Addr) Party {
 // inside are the pools that this node and the document know.
 func (b Book) inside() []netip.Prefix { return slices.Concat(b.Pools, b.Policy.pools) }
 
+// Without is the book where no pool holds a node of the Swarm: a range of the physical network may have been drawn too
+// wide, and nodes must reach each other whatever it says.
+func (b Book) Without(nodes []netip.Addr) Book {
+	b.Pools = slices.DeleteFunc(b.inside(), func(p netip.Prefix) bool { return slices.ContainsFunc(nodes, p.Contains) })
+	b.Policy.pools = nil
+	return b
+}
+
+// Rule is what decided.
+type Rule string
+
+// The rules, in the order in which they are asked.
+const (
+	ToCompany  Rule = "to-company"  // only projects are kept apart
+	Elsewhere  Rule = "elsewhere"   // the node that has the address decides
+	NotKnown   Rule = "not-known"   // nobody vouches for the address that is asked
+	NoProject  Rule = "no-project"  // the network that is asked belongs to none
+	OpenToAll  Rule = "open"        // it says rolling.isolation: open
+	Operator   Rule = "operator"    // ROLLING_OUTSIDE=open
+	NotTrusted Rule = "not-trusted" // nobody vouches for the address that asks
+	OwnProject Rule = "own-project"
+	Label      Rule = "label"      // of a service: rolling.allow-from
+	OtherPort  Rule = "other-port" // a label lets the project in, but not by this port
+	NoEntry    Rule = "no-entry"   // no label names the project
+)
+
 // Verdict is who decided, and why.
 type Verdict struct {
 	Allowed bool   `json:"allowed"`
+	Rule    Rule   `json:"rule"`
+	Service string `json:"service,omitempty"` // whose label it is
 	Why     string `json:"why"`
 	From    Party  `json:"from"`
 	To      Party  `json:"to"`
@@ -72,46 +101,56 @@ type Verdict struct {
 // Judge says whether the one may open a connection to the other's port. Answers to an allowed one always pass.
 func (b Book) Judge(from, to netip.Addr, protocol permits.Protocol, port uint16) Verdict {
 	v := Verdict{From: b.Who(from), To: b.Who(to)}
-	v.Allowed, v.Why = b.judge(v.From, v.To, protocol, port)
+	b.judge(&v, protocol, port)
 	return v
 }
 
-func (b Book) judge(from, to Party, protocol permits.Protocol, port uint16) (bool, string) {
+func (v *Verdict) say(allowed bool, rule Rule, why string) {
+	v.Allowed, v.Rule, v.Why = allowed, rule, why
+}
+
+func (b Book) judge(v *Verdict, protocol permits.Protocol, port uint16) {
+	from, to := v.From, v.To
 	unowned := from.Kind == Company || from.Kind != Stranger && from.Class.Project == ""
 	switch {
 	case to.Kind == Company:
-		return true, "only projects are kept apart: everybody may connect to the company's other networks"
+		v.say(true, ToCompany, "only projects are kept apart: everybody may connect to the company's other networks")
 	case to.Kind == Stranger && unowned && b.Outside:
-		return true, "the node that has the address decides: ROLLING_OUTSIDE=open"
+		v.say(true, Elsewhere, "the node that has the address decides: ROLLING_OUTSIDE=open")
 	case to.Kind == Stranger:
-		return false, "no node that is trusted has told whose the address asked for is"
+		v.say(false, NotKnown, "no node that is trusted has told whose the address asked for is")
 	case to.Class.Project == "":
-		return true, "its network belongs to no project: everybody may connect"
+		v.say(true, NoProject, "its network belongs to no project: everybody may connect")
 	case to.Class.Open:
-		return true, "its network says rolling.isolation: open"
+		v.say(true, OpenToAll, "its network says rolling.isolation: open")
 	case unowned && b.Outside:
-		return true, "the company's other networks may connect to every project: ROLLING_OUTSIDE=open"
+		v.say(true, Operator, "the company's other networks may connect to every project: ROLLING_OUTSIDE=open")
 	case unowned:
-		return b.permitted(permits.Outside, to.Class.Project, protocol, port)
+		b.permitted(v, permits.Outside, protocol, port)
 	case from.Kind == Stranger:
-		return false, "no node that is trusted has told whose the asking address is"
+		v.say(false, NotTrusted, "no node that is trusted has told whose the asking address is")
 	case from.Class.Project == to.Class.Project:
-		return true, "both belong to project " + to.Class.Project
+		v.say(true, OwnProject, "both belong to project "+to.Class.Project)
+	default:
+		b.permitted(v, from.Class.Project, protocol, port)
 	}
-	return b.permitted(from.Class.Project, to.Class.Project, protocol, port)
 }
 
-func (b Book) permitted(from, to string, protocol permits.Protocol, port uint16) (bool, string) {
+func (b Book) permitted(v *Verdict, from string, protocol permits.Protocol, port uint16) {
+	to := v.To.Class.Project
 	open := b.Policy.doors[pair{from, to}]
 	for _, d := range slices.SortedFunc(maps.Keys(open), compareDoors) {
 		if d.passes(protocol, port) {
-			return true, fmt.Sprintf("service %s says rolling.allow-from: %s", open[d], d.text(from))
+			v.say(true, Label, fmt.Sprintf("service %s says rolling.allow-from: %s", open[d], d.text(from)))
+			v.Service = open[d]
+			return
 		}
 	}
 	if len(open) > 0 {
-		return false, fmt.Sprintf("project %s lets %s in, but not by this port", to, from)
+		v.say(false, OtherPort, fmt.Sprintf("project %s lets %s in, but not by this port", to, from))
+		return
 	}
-	return false, fmt.Sprintf("no service of project %s has %s in its label rolling.allow-from", to, from)
+	v.say(false, NoEntry, fmt.Sprintf("no service of project %s has %s in its label rolling.allow-from", to, from))
 }
 
 func compareDoors(a, b door) int {

@@ -38,6 +38,8 @@ type Wall struct {
 	Sets  map[string]Set
 	Rules [][]string // of the chain that judges; what comes to its end may pass
 	Guard [][]string // of the chain before the node's own ports
+	// Bridges are those by which containers hang on physical networks: what they carry from port to port is judged, too.
+	Bridges []string
 }
 
 // Deny, as a rule's target, drops and counts.
@@ -107,6 +109,7 @@ func (b Book) Wall(f Family, guarded []Port) Wall {
 	}
 	if b.Isolates() {
 		d.rules()
+		w.Bridges = b.bridges(f)
 	}
 	return w
 }
@@ -118,6 +121,14 @@ func (b Book) has(f Family) bool {
 		}
 	}
 	return false
+}
+
+// bridges: IPv6 is on none of them, the check of their ports lets no container send it.
+func (b Book) bridges(f Family) []string {
+	if f == Six {
+		return nil
+	}
+	return b.Bridges
 }
 
 // draft is a wall while it is made.
@@ -299,7 +310,7 @@ func (w Wall) Exceeds(o Wall) bool {
 	if len(o.Rules) == 0 {
 		return false
 	}
-	if len(w.Rules) == 0 {
+	if len(w.Rules) == 0 || len(w.Bridges) == 0 && len(o.Bridges) > 0 {
 		return true
 	}
 	rules := map[string]bool{}

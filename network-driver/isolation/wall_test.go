@@ -256,3 +256,19 @@ func TestANodeWithoutContainersHasNoWall(t *testing.T) {
 		t.Errorf("of a family that no container has: %+v", w)
 	}
 }
+
+func TestARangeThatHoldsANodeCutsNobodyOff(t *testing.T) {
+	wide, narrow := netip.MustParsePrefix("10.5.0.16/28"), netip.MustParsePrefix("10.5.0.128/25")
+	node, stranger := netip.MustParseAddr("10.5.0.21"), netip.MustParseAddr("10.5.0.150")
+	b := Book{Policy: NewPolicy(permits.Document{Pools: []netip.Prefix{wide, narrow}}, nil)}
+	if k := b.Who(node).Kind; k != Stranger {
+		t.Errorf("before the node is known its address is %s", k)
+	}
+	b = b.Without([]netip.Addr{node})
+	if k := b.Who(node).Kind; k != Company {
+		t.Errorf("a node is %s", k)
+	}
+	if k := b.Who(stranger).Kind; k != Stranger {
+		t.Errorf("whom nobody vouches for is %s", k)
+	}
+}

@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -16,7 +15,7 @@ import (
 // is laid down for packets that the node routes. Frames come by there if the kernel shows them (br_netfilter, which the
 // engine loads).
 func (g *Gate) Bridge(segments []topology.Segment) error {
-	if shown, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables"); err != nil || strings.TrimSpace(string(shown)) == "0" {
+	if possible, _ := frames(); !possible { // our bridges ask for it whatever others do
 		segments = nil
 	}
 	for _, path := range g.dockersFirst() {

@@ -27,11 +27,6 @@ const (
 	routeLocal = "net/ipv4/conf/%s/route_localnet"
 )
 
-// sister is the program for IPv6 that stands beside one for IPv4.
-func sister(path string) string {
-	return filepath.Join(filepath.Dir(path), strings.Replace(filepath.Base(path), "iptables", "ip6tables", 1))
-}
-
 // layBy makes the rules of IPv4 true in one program, and the links' switches.
 func (d *Doors) layBy(path string, doors []topology.Doorway, local []string) error {
 	ipt, err := d.gate.program(path)

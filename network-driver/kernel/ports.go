@@ -230,13 +230,5 @@ func (p *Ports) Dropped() (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("count what the source check of bridges dropped: %w", err)
 	}
-	var n uint64
-	for _, r := range rules {
-		for _, e := range r.Exprs {
-			if c, ok := e.(*expr.Counter); ok {
-				n += c.Packets
-			}
-		}
-	}
-	return n, nil
+	return counted(rules), nil
 }

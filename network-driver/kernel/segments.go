@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/rolling-swarm/rolling/internal/listing"
@@ -18,21 +20,30 @@ import (
 // administrators. All that it needs to give a parent back is in the kernel, and every step may be repeated.
 type Segments struct {
 	nl  segmentWire
-	run string // the node's /run
+	raw *nl.NetlinkSocket // for what the handle has no words for
+	run string            // the node's /run
 }
 
 // OpenSegments works in the network namespace of the calling thread, also when other threads call later. It is told
 // where the node's /run is.
 func OpenSegments(run string) (*Segments, error) {
-	nl, err := open()
+	handle, err := open()
 	if err != nil {
 		return nil, err
 	}
-	return &Segments{nl, run}, nil
+	raw, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+	if err != nil {
+		handle.Close()
+		return nil, fmt.Errorf("open netlink: %w: the plugin needs CAP_NET_ADMIN on the host's network", err)
+	}
+	return &Segments{handle, raw, run}, nil
 }
 
 // Close gives the netlink socket back; the segments stay.
-func (s *Segments) Close() { s.nl.Close() }
+func (s *Segments) Close() {
+	s.nl.Close()
+	s.raw.Close()
+}
 
 // Lay makes one segment true, and tells by which interface its packets go, and its MTU.
 func (s *Segments) Lay(g topology.Segment) (topology.Ground, error) {
@@ -134,7 +145,7 @@ func (s *Segments) bridge(g topology.Segment, parent netlink.Link) (netlink.Link
 		}
 	}
 	// The MTU is said once more: only then does the bridge keep it whatever its ports have.
-	return bridge, errors.Join(s.nl.LinkSetAlias(bridge, g.Alias()), s.nl.LinkSetMTU(bridge, parent.Attrs().MTU), s.nl.LinkSetUp(bridge))
+	return bridge, errors.Join(s.nl.LinkSetAlias(bridge, g.Alias()), s.nl.LinkSetMTU(bridge, parent.Attrs().MTU), s.show(bridge), s.nl.LinkSetUp(bridge))
 }
 
 // alone refuses a parent that something else has already.

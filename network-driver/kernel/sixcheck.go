@@ -137,6 +137,30 @@ func sixRules() [][]expr.Any {
 		onLink(neighbourSolicitation, linkLocal()...),
 		onLink(neighbourAdvertisement, linkLocal()...),
 		onLink(neighbourSolicitation, none...),
-		{verdict(expr.VerdictDrop)},
+		{&expr.Counter{}, verdict(expr.VerdictDrop)},
 	}
+}
+
+// Dropped is how many packets the check has dropped since its table was made.
+func (s *Six) Dropped() (uint64, error) {
+	rules, err := s.conn.GetRules(tableSix(), &nftables.Chain{Name: sixChain, Table: tableSix()})
+	if errors.Is(err, unix.ENOENT) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("count what the check of IPv6 sources dropped: %w", err)
+	}
+	return counted(rules), nil
+}
+
+// counted is the sum of the rules' counters.
+func counted(rules []*nftables.Rule) (n uint64) {
+	for _, r := range rules {
+		for _, e := range r.Exprs {
+			if c, ok := e.(*expr.Counter); ok {
+				n += c.Packets
+			}
+		}
+	}
+	return n
 }

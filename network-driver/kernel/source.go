@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/coreos/go-iptables/iptables"
@@ -118,4 +119,29 @@ func sourceRules(legs []topology.Leg) [][]string {
 		}
 	}
 	return all
+}
+
+// Spoofed is how many packets the check has dropped since its chain was made.
+func (g *Gate) Spoofed() (uint64, error) {
+	ipt, err := g.program(g.dockersFirst()[0])
+	if err != nil {
+		return 0, err
+	}
+	return drops(ipt, table, sourceChain)
+}
+
+// drops are the packets that a chain's rule DROP has counted; none without the chain.
+func drops(ipt *iptables.IPTables, table, chain string) (uint64, error) {
+	lines, err := ipt.ListWithCounters(table, chain)
+	if err != nil {
+		return 0, nil //nolint:nilerr // there is no such chain
+	}
+	for _, l := range lines {
+		f := strings.Fields(l)
+		at := slices.Index(f, "-c")
+		if len(f) > 4 && f[0] == "-A" && slices.Contains(f, "DROP") && at > 0 && at+1 < len(f) {
+			return strconv.ParseUint(f[at+1], 10, 64)
+		}
+	}
+	return 0, nil
 }

@@ -90,7 +90,7 @@ func (w *Wall) Set(four, six isolation.Wall) error {
 		return fmt.Errorf("isolation: %w", err)
 	}
 	for i, want := range []isolation.Wall{four, six} {
-		if text := fmt.Sprint(want.Rules, want.Guard); w.rules[i] != text {
+		if text := fmt.Sprint(want.Rules, want.Guard, want.Bridges); w.rules[i] != text {
 			w.rules[i] = ""
 			if err := w.lay(want, i == 1); err != nil {
 				return err
@@ -113,7 +113,7 @@ func (w *Wall) lay(want isolation.Wall, six bool) error {
 			want = isolation.Wall{}
 		}
 		if six {
-			path = filepath.Join(filepath.Dir(path), strings.Replace(filepath.Base(path), "iptables", "ip6tables", 1))
+			path = sister(path)
 		}
 		ipt, err := w.gate.program(path)
 		if err == nil {
@@ -128,18 +128,22 @@ func (w *Wall) lay(want isolation.Wall, six bool) error {
 
 // jumps lead packets to and from containers, each once, to the chain that judges; what a border only passes on is judged
 // where the container is. The other one stands before the node's own ports.
-func jumps() map[string][][]string {
+func jumps(bridged bool) map[string][][]string {
 	here := topology.HostEnds + "+"
-	return map[string][][]string{
-		isolateChain: {{"FORWARD", "-i", here, "-j", isolateChain}, {"FORWARD", "!", "-i", here, "-o", here, "-j", isolateChain}},
-		guardChain:   {{"INPUT", "-j", guardChain}},
+	judged := [][]string{{"FORWARD", "-i", here, "-j", isolateChain}, {"FORWARD", "!", "-i", here, "-o", here, "-j", isolateChain}}
+	if bridged {
+		judged = append(judged, bridgeJumps()...)
 	}
+	return map[string][][]string{isolateChain: judged, guardChain: {{"INPUT", "-j", guardChain}}}
 }
 
 // layWall fills the chains before anything jumps there, and empties none that is jumped to.
 func layWall(ipt *iptables.IPTables, path string, want isolation.Wall) error {
 	have, err := wallRules(path)
 	if err != nil {
+		return err
+	}
+	if err := shown(want.Bridges); err != nil {
 		return err
 	}
 	if done, err := wholly(path, have, want); done || err != nil {
@@ -161,7 +165,12 @@ func layWall(ipt *iptables.IPTables, path string, want isolation.Wall) error {
 		if err := fillChain(ipt, have, chain, chains[chain]); err != nil {
 			return err
 		}
-		if err := jumpTo(ipt, have, chain); err != nil {
+		if err := jumpTo(ipt, have, chain, len(want.Bridges) > 0); err != nil {
+			return err
+		}
+	}
+	if len(want.Bridges) == 0 {
+		if err := takeJumps(ipt, have, bridgeJumps()); err != nil {
 			return err
 		}
 	}
@@ -247,8 +256,8 @@ func takeRules(ipt *iptables.IPTables, have []string, chain string, wanted map[s
 	return nil
 }
 
-func jumpTo(ipt *iptables.IPTables, have map[string][]string, chain string) error {
-	for _, j := range jumps()[chain] {
+func jumpTo(ipt *iptables.IPTables, have map[string][]string, chain string, bridged bool) error {
+	for _, j := range jumps(bridged)[chain] {
 		if slices.Contains(have[j[0]], strings.Join(j[1:], " ")) {
 			continue
 		}
@@ -263,12 +272,8 @@ func dropChain(ipt *iptables.IPTables, have map[string][]string, chain string) e
 	if _, there := have[chain]; !there {
 		return nil
 	}
-	for _, j := range jumps()[chain] {
-		if slices.Contains(have[j[0]], strings.Join(j[1:], " ")) {
-			if err := ipt.Delete(wallTable, j[0], j[1:]...); err != nil {
-				return fmt.Errorf("remove the jump from %s to %s: %w", j[0], chain, err)
-			}
-		}
+	if err := takeJumps(ipt, have, jumps(true)[chain]); err != nil {
+		return err
 	}
 	if err := ipt.ClearAndDeleteChain(wallTable, chain); err != nil {
 		return fmt.Errorf("remove chain %s: %w", chain, err)
@@ -276,28 +281,27 @@ func dropChain(ipt *iptables.IPTables, have map[string][]string, chain string) e
 	return nil
 }
 
-// Denied is how many packets were kept back since the wall was laid.
+// Denied is how many packets of both families were kept back since the wall was laid.
 func (w *Wall) Denied() (uint64, error) {
-	for _, path := range w.gate.dockersFirst()[:1] {
+	path := w.gate.dockersFirst()[0]
+	var all uint64
+	for _, path := range []string{path, sister(path)} {
 		ipt, err := w.gate.program(path)
 		if err != nil {
 			return 0, err
 		}
-		lines, err := ipt.ListWithCounters(wallTable, denyChain)
+		n, err := drops(ipt, wallTable, denyChain)
 		if err != nil {
-			return 0, nil //nolint:nilerr // there is no wall
+			return 0, err
 		}
-		for _, l := range lines {
-			if f := strings.Fields(l); len(f) > 4 && f[0] == "-A" && slices.Contains(f, "DROP") {
-				for i, word := range f {
-					if word == "-c" && i+1 < len(f) {
-						return strconv.ParseUint(f[i+1], 10, 64)
-					}
-				}
-			}
-		}
+		all += n
 	}
-	return 0, nil
+	return all, nil
+}
+
+// sister is the program of IPv6 beside one of IPv4.
+func sister(path string) string {
+	return filepath.Join(filepath.Dir(path), strings.Replace(filepath.Base(path), "iptables", "ip6tables", 1))
 }
 
 // Cut ends the connections that are not allowed any more: without their entry their packets are judged anew.

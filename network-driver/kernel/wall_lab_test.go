@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/rolling-swarm/rolling/internal/permits"
 	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/lan"
@@ -81,9 +83,13 @@ func TestTheWallConvergesWhereDockersRulesAre(t *testing.T) {
 			s := lan.New(t, "wall")
 			s.Must(program + " -N DOCKER-USER")
 			s.Must(program + " -t mangle -A FORWARD -s 192.0.2.1 -j ACCEPT")
+			s.Must(program + " -t mangle -N THEIRS") // of administrators: none of it may ever change
+			s.Must(program + " -t mangle -A THEIRS -p tcp -m tcp --dport 22 -j ACCEPT")
+			s.Must(program + " -t mangle -A INPUT -j THEIRS")
 			x := site{t: t, s: s}
 			s.Do(func() (err error) { x.wall, err = OpenWall(NewGate(nft, legacy)); return err })
 			t.Cleanup(x.wall.Close)
+			s.Do(func() error { return x.wall.sets.nl.IpsetCreate("theirs", "hash:ip", netlink.IpsetCreateOptions{}) })
 			before := x.picture()
 			guard := []isolation.Port{{Protocol: permits.TCP, Number: 1790}}
 
@@ -103,6 +109,26 @@ func TestTheWallConvergesWhereDockersRulesAre(t *testing.T) {
 			}
 			if twice := x.set(shops(document("payments:8080", "gateway")).Wall(isolation.Four, guard)); twice != once {
 				t.Errorf("the second Set changed something:\n%s\nwas:\n%s", twice, once)
+			}
+
+			bridged := shops(document("payments:8080", "gateway"))
+			bridged.Bridges = []string{"rb-eth1"}
+			frames := x.set(bridged.Wall(isolation.Four, guard))
+			for _, want := range []string{"-A FORWARD -m physdev --physdev-in rl+ --physdev-is-bridged -j ROLLING-ISOLATE\n", "-A FORWARD -m physdev ! --physdev-in rl+ --physdev-out rl+ --physdev-is-bridged -j ROLLING-ISOLATE\n"} {
+				if !strings.Contains(frames, want) {
+					t.Errorf("with a container on a bridge it lacks %q:\n%s", want, frames)
+				}
+			}
+			if twice := x.set(bridged.Wall(isolation.Four, guard)); twice != frames {
+				t.Errorf("the second Set with a bridge changed something:\n%s\nwas:\n%s", twice, frames)
+			}
+			s.Must(program + " -t mangle -D FORWARD -m physdev --physdev-in rl+ --physdev-is-bridged -j ROLLING-ISOLATE")
+			x.wall.Doubt()
+			if mended := x.set(bridged.Wall(isolation.Four, guard)); sorted(mended) != sorted(frames) {
+				t.Errorf("a jump that others took away is not there again:\n%s", mended)
+			}
+			if routed := x.set(shops(document("payments:8080", "gateway")).Wall(isolation.Four, guard)); sorted(routed) != sorted(once) {
+				t.Errorf("when the last has left the bridge:\n%s\nwant:\n%s", routed, once)
 			}
 
 			s.Must(program + " -t mangle -F ROLLING-DENIED")

@@ -43,7 +43,7 @@ func raising(want isolation.Wall) []string {
 		for _, r := range chains[chain] {
 			lines = append(lines, "-A "+chain+" "+strings.Join(r, " "))
 		}
-		for _, j := range jumps()[chain] {
+		for _, j := range jumps(len(want.Bridges) > 0)[chain] {
 			lines = append(lines, "-I "+j[0]+" 1 "+strings.Join(j[1:], " "))
 		}
 	}
@@ -57,7 +57,7 @@ func razing(have map[string][]string) []string {
 		if _, there := have[chain]; !there {
 			continue
 		}
-		for _, j := range jumps()[chain] {
+		for _, j := range jumps(true)[chain] {
 			if slices.Contains(have[j[0]], strings.Join(j[1:], " ")) {
 				lines = append(lines, "-D "+strings.Join(j, " "))
 			}

@@ -94,14 +94,15 @@ func (n *Node) announce() {
 			continue
 		}
 		told[e.Address] = true
+		w := n.state.Networks[e.Network]
 		if _, on := n.state.OnSegment(e); on {
-			continue // its neighbours find it by ARP
+			own = append(own, fabric.Announcement{Address: e.Address, Mark: policy.Trusted(w.Options.Class()), Near: true})
+			continue // its neighbours find it by ARP, and want to know whose it is
 		}
 		if err := guard.Holds(e.Address); err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		w := n.state.Networks[e.Network]
 		a := fabric.Announcement{Address: e.Address, Mark: policy.Trusted(w.Options.Class())}
 		if w.Options.Aggregate {
 			a.Pool = w.Pool.Masked()
@@ -114,9 +115,9 @@ func (n *Node) announce() {
 			own = append(own, six)
 		}
 	}
-	for _, a := range n.serving.announce {
+	for a, home := range n.serving.announce {
 		if !told[a] && guard.Holds(a) == nil {
-			own = append(own, fabric.Announcement{Address: a}) // to routers, too, whose next hops are all nodes with a backend
+			own = append(own, fabric.Announcement{Address: a, Mark: policy.Trusted(n.state.Networks[home].Options.Class())}) // to routers, too, whose next hops are all nodes with a backend
 		}
 	}
 	slices.SortFunc(own, func(a, b fabric.Announcement) int { return a.Address.Compare(b.Address) })

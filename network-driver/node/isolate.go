@@ -33,7 +33,7 @@ type apart struct {
 	document permits.Document
 	trouble  string // why the newest document is not in force
 	marks    topology.Marks
-	recalled topology.Marks // of routes that an earlier run left, until the fabric is known
+	recalled topology.Marks // what an earlier run knew, until the fabric is known
 	own      []isolation.Class
 	policy   isolation.Policy
 	carried  topology.Fast    // what the fast path was told last
@@ -75,15 +75,27 @@ func (n *Node) book() isolation.Book {
 		n.apart.own, n.apart.policy = append([]isolation.Class{}, own...), isolation.NewPolicy(n.apart.document, own)
 	}
 	far := n.apart.marks
-	if len(n.inherited) > 0 {
-		far = maps.Clone(n.apart.marks)
+	if len(n.inherited)+len(n.apart.recalled) > 0 {
+		far = topology.Marks{}
+		maps.Copy(far, n.apart.recalled)
+		maps.Copy(far, n.apart.marks)
 		for p := range n.inherited {
 			if _, told := far[p.Addr()]; !told && p.IsSingleIP() {
 				far[p.Addr()] = n.apart.recalled[p.Addr()]
 			}
 		}
 	}
-	return topology.BookOf(n.state, far, n.apart.policy, n.parts.Isolation.Outside)
+	b := topology.BookOf(n.state, far, n.apart.policy, n.parts.Isolation.Outside)
+	if len(n.serving.announce) > 0 {
+		guard := n.guard()
+		for a, home := range n.serving.announce { // who may not connect to its backends may not by it
+			_, taken := b.Here[a]
+			if w, known := n.state.Networks[home]; known && !taken && guard.Holds(a) == nil {
+				b.Here[a] = w.Options.Class()
+			}
+		}
+	}
+	return b.Without(slices.Concat(n.membership.Managers, n.membership.Nodes, []netip.Addr{n.membership.Self}))
 }
 
 // fast is carry, where a failure is noted and tried again, and everything is looked at.

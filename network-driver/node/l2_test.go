@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rolling-swarm/rolling/internal/permits"
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -57,8 +59,8 @@ func TestAContainerOnThePhysicalNetworkIsAskedForBeforeAndToldOfAfter(t *testing
 		if got := h.l2.Said(); got != told+"\n"+told {
 			t.Errorf("said\n%s\nwant twice %s", got, told)
 		}
-		if got := h.fabric.String(); got != "[]" {
-			t.Errorf("the fabric is told of %s", got)
+		if all := h.fabric.all(); len(all) != 1 || all[0].Address != p1.Address || !all[0].Near || all[0].Mark != isolation.Anyone {
+			t.Errorf("the fabric is told %+v, want whose the address is, and no more", all)
 		}
 		if err := h.Leave(ctx, "p1", p1.ID); err != nil {
 			t.Fatal(err)
@@ -261,6 +263,44 @@ func TestNoPortOfTheHostLeadsToThePhysicalNetwork(t *testing.T) {
 		err := h.Publish(ctx, "p1", p1.ID, []topology.Publication{{Proto: "tcp", HostPort: 8080, Port: 80}})
 		if err == nil || !strings.Contains(err.Error(), "is of mode l2") {
 			t.Errorf("= %v", err)
+		}
+	})
+}
+
+func TestWhoseAnAddressOfThePhysicalNetworkIsIsLearntAndNoRoute(t *testing.T) {
+	physically(t, lan1, func(ctx context.Context, h *host) {
+		far := netip.MustParseAddr("10.5.0.9")
+		told := topology.Route{Prefix: netip.PrefixFrom(far, 32), Via: netip.MustParseAddr("10.98.0.22"), Mark: isolation.Anyone}
+		kind := func() isolation.Kind {
+			time.Sleep(time.Second)
+			e, err := h.Explain(ctx, far, p1.Address, permits.TCP, 80)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e.From.Kind
+		}
+		routed := func() int {
+			r, err := h.Report(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(r.Routes)
+		}
+		h.Learn(ctx, []topology.Route{told})
+		if k, n := kind(), routed(); k != isolation.Remote || n != 1 {
+			t.Errorf("a routed one is %s, with %d routes", k, n)
+		}
+		told.Near = true // it moved to the physical network
+		h.Learn(ctx, []topology.Route{told})
+		if k, n := kind(), routed(); k != isolation.Remote || n != 0 {
+			t.Errorf("on the physical network it is %s, with %d routes", k, n)
+		}
+		if got := h.kernel.String(); strings.Contains(got, "10.5.0.9") {
+			t.Errorf("the kernel routes to it: %s", got)
+		}
+		h.Learn(ctx, []topology.Route{{Prefix: told.Prefix}})
+		if k := kind(); k != isolation.Company {
+			t.Errorf("when it has gone it is %s", k)
 		}
 	})
 }

@@ -30,6 +30,7 @@ type Gate interface {
 	Set(pools []netip.Prefix) error
 	Check(legs []topology.Leg) error
 	Before() int // rules of others that judge routed traffic first
+	Spoofed() (uint64, error)
 }
 
 // Roads are the routes to other nodes' containers.
@@ -59,6 +60,7 @@ type FastPath interface {
 type Six interface {
 	Set(topology.Six) error
 	Check([]topology.SixLeg) error
+	Dropped() (uint64, error)
 }
 
 // Store keeps the state over a restart.
@@ -302,6 +304,9 @@ func (n *Node) Begin(ctx context.Context, b Beginning) (restarting bool, err err
 			if err := n.adopt(adopted); err != nil {
 				return false, err
 			}
+		}
+		for _, a := range n.state.Addresses() { // what is here this node knows by itself
+			delete(n.apart.recalled, a)
 		}
 		n.refused, n.inherited, n.begun = nil, topology.Learnt{}, n.parts.Now()
 		n.inherited.Take(roads)

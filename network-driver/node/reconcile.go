@@ -173,6 +173,7 @@ func (n *Node) take(routes []topology.Route) {
 	news := n.apart.marks.Take(routes)
 	for _, r := range routes {
 		delete(n.inherited, r.Prefix)
+		delete(n.apart.recalled, r.Prefix.Addr())
 	}
 	if n.refused != nil {
 		return
@@ -183,7 +184,7 @@ func (n *Node) take(routes []topology.Route) {
 	for _, r := range routes {
 		if guard.Installs(r) {
 			problems = append(problems, n.parts.Roads.Add(r))
-		} else if !r.Via.IsValid() {
+		} else if !r.Via.IsValid() || r.Near {
 			problems = append(problems, n.parts.Roads.Remove(r.Prefix))
 		}
 	}

@@ -33,6 +33,7 @@ type Report struct {
 	Uplink     topology.Uplink       `json:"uplink"`
 	Isolation  Apart                 `json:"isolation"`
 	Awaited    []topology.EndpointID `json:"awaited"` // announced once their containers are healthy
+	Spoofed    uint64                `json:"spoofed"` // packets with another's source, beside what the fast path and bridges count
 	L2         *L2Report             `json:"l2,omitempty"`
 	Doorways   []topology.Doorway    `json:"doorways,omitempty"` // published ports of the host
 }
@@ -46,7 +47,7 @@ func (n *Node) Report(ctx context.Context) (Report, error) {
 			Endpoints: slices.SortedFunc(maps.Values(n.state.Endpoints), func(a, b topology.Endpoint) int { return strings.Compare(string(a.ID), string(b.ID)) }),
 			Pools:     n.state.Pools(), Routes: make(map[string]netip.Addr, len(n.learnt)), Settled: n.settled, Counts: n.counts,
 			FastPath: n.parts.Fast.Report(), Uplink: n.uplink, Isolation: n.standing(), Awaited: n.awaited(),
-			L2: n.l2Report(), Doorways: n.state.Doorways(),
+			Spoofed: n.spoofed(), L2: n.l2Report(), Doorways: n.state.Doorways(),
 		}
 		r.FastPath.Idle = n.idle
 		if n.refused != nil {
@@ -57,6 +58,17 @@ func (n *Node) Report(ctx context.Context) (Report, error) {
 		}
 		return r, nil
 	})
+}
+
+// spoofed is what the checks of sources dropped that stand beside the fast path. One that cannot be read counts nothing:
+// the step that lays it says why.
+func (n *Node) spoofed() uint64 {
+	four, _ := n.parts.Gate.Spoofed()
+	if n.parts.Six == nil {
+		return four
+	}
+	six, _ := n.parts.Six.Dropped()
+	return four + six
 }
 
 // remembered: a retry comes within seconds; this is hours of a busy node.

@@ -17,13 +17,13 @@ type Balancer interface {
 
 // serving is what the balancer asks of the node.
 type serving struct {
-	announce []netip.Addr        // virtual addresses with a backend here
+	announce vip.Homes           // virtual addresses with a backend here
 	watch    map[netip.Addr]bool // backends anywhere
 }
 
 // Serve announces virtual addresses beside the containers' own, and tells the balancer when one of the watched addresses
 // comes or goes.
-func (n *Node) Serve(ctx context.Context, announce []netip.Addr, watch map[netip.Addr]bool) {
+func (n *Node) Serve(ctx context.Context, announce vip.Homes, watch map[netip.Addr]bool) {
 	select {
 	case n.serve <- serving{announce, watch}:
 	case <-ctx.Done():
@@ -51,7 +51,7 @@ func (n *Node) place() {
 	}
 	far := n.far()
 	for a := range n.serving.watch {
-		if far[netip.PrefixFrom(a, a.BitLen())].IsValid() {
+		if _, told := n.apart.marks[a]; told || far[netip.PrefixFrom(a, a.BitLen())].IsValid() { // also on a physical network
 			p.Far[a] = true
 		}
 	}

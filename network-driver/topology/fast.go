@@ -122,7 +122,7 @@ func (f *Fast) Carry(a netip.Addr, g Group) {
 // BookOf is what isolation has to know of this state: whose the containers here are, and by which marks those elsewhere
 // are known.
 func BookOf(s State, far Marks, p isolation.Policy, outside bool) isolation.Book {
-	b := isolation.Book{Here: map[netip.Addr]isolation.Class{}, Far: far, Pools: s.Pools(), Policy: p, Outside: outside}
+	b := isolation.Book{Here: map[netip.Addr]isolation.Class{}, Far: far, Pools: s.Pools(), Policy: p, Outside: outside, Bridges: s.bridges()}
 	for _, w := range s.Networks {
 		if w.Options.IPv6.IsValid() {
 			b.Pools = append(b.Pools, w.Options.IPv6)

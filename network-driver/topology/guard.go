@@ -50,7 +50,7 @@ func NewGuard(s State, m Membership, routers []Router, u Uplink) Guard {
 // Installs says that the kernel may have the route: one host's address, not guarded, by way of another node.
 func (g Guard) Installs(r Route) bool {
 	a := r.Prefix.Addr()
-	return r.Prefix.IsSingleIP() && (a.Is4() || usable(a)) && !g.containers[a] && r.Via.IsValid() && r.Via.Is4() == a.Is4() && r.Via != a && g.Wires(a) == nil
+	return !r.Near && r.Prefix.IsSingleIP() && (a.Is4() || usable(a)) && !g.containers[a] && r.Via.IsValid() && r.Via.Is4() == a.Is4() && r.Via != a && g.Wires(a) == nil
 }
 
 // Attaches refuses an address that no container may have on a physical network, which may well be the nodes' own.

@@ -20,7 +20,7 @@ const (
 	// Bridged: a veth each, on a bridge that the parent is a port of. The host reaches its containers.
 	Bridged Attach = "bridge"
 	// Macvlan: an interface each that the parent itself carries. The fastest, but no packet passes between the host and
-	// its own containers, and none of theirs is checked.
+	// its own containers, and no firewall of the node sees them.
 	Macvlan Attach = "macvlan"
 )
 
@@ -119,6 +119,9 @@ func (o Options) agree(given map[string]string) error {
 	if l2 && given[contract.Parent] == "" {
 		bad(contract.Parent, "mode l2 needs it: the interface that each node has in that network, such as eth1 or eth1.100")
 	}
+	if l2 && o.Attach == Macvlan && o.Closed() {
+		bad(contract.Attach, "no firewall of a node sees what a macvlan carries, so projects cannot be kept apart there: attach by %s, or let everybody in with %s=open", Bridged, contract.Isolation)
+	}
 	if l2 && o.IPv6.IsValid() {
 		bad(contract.IPv6, "no IPv6 address is derived on the physical network: its routers give them there, and nothing asks whether one is free: leave the key out; a routed network beside it can have IPv6")
 	}
@@ -179,6 +182,17 @@ func (s State) Segments() []Segment {
 		return cmp.Or(cmp.Compare(a.Parent, b.Parent), cmp.Compare(a.Attach, b.Attach))
 	})
 	return slices.Compact(all)
+}
+
+// bridges are the segments' that have one; a parent that is itself a bridge goes by its own name.
+func (s State) bridges() []string {
+	var all []string
+	for _, g := range s.Segments() {
+		if g.Attach == Bridged {
+			all = append(all, g.Bridge())
+		}
+	}
+	return all
 }
 
 // Clashes refuses a network whose parent carries another kind of attachment: an interface is a bridge's port, or has

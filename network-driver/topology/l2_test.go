@@ -21,6 +21,9 @@ func TestOptionsOfL2NetworksAgree(t *testing.T) {
 	}{
 		{"a parent and a router", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1.100", "rolling.gateway": "10.5.0.1"}, topology.Options{Parent: "eth1.100", Router: router}, ""},
 		{"macvlan", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1", "rolling.attach": "macvlan"}, topology.Options{Parent: "eth1", Attach: topology.Macvlan}, ""},
+		{"macvlan for a project", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1", "rolling.attach": "macvlan", "rolling.project": "orders"}, topology.Options{}, "projects cannot be kept apart there"},
+		{"macvlan for a project that is open", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1", "rolling.attach": "macvlan", "rolling.project": "orders", "rolling.isolation": "open"},
+			topology.Options{Parent: "eth1", Attach: topology.Macvlan, Project: "orders", Open: true}, ""},
 		{"an interface with a dot that is no VLAN", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1.dmz"}, topology.Options{Parent: "eth1.dmz"}, ""},
 		{"no parent", map[string]string{"rolling.mode": "l2"}, topology.Options{}, "driver_opts.rolling.parent: mode l2 needs it"},
 		{"a VLAN that cannot be", map[string]string{"rolling.mode": "l2", "rolling.parent": "eth1.4095"}, topology.Options{}, `"eth1.4095" is not an interface`},
@@ -176,5 +179,19 @@ func TestTheLengthOfAnAddressFitsTheMode(t *testing.T) {
 		if (err == nil) != c.fits {
 			t.Errorf("/%d in network %s: %v", c.bits, c.network, err)
 		}
+	}
+}
+
+func TestAnAddressOfThePhysicalNetworkIsNeverRouted(t *testing.T) {
+	r := topology.Route{Prefix: prefix("10.77.0.9/32"), Via: addr("10.98.0.22"), Mark: isolation.Anyone}
+	guard := topology.NewGuard(topology.NewState(), topology.Membership{}, nil, topology.Uplink{})
+	learnt, marks := topology.Learnt{}, topology.Marks{}
+	learnt.Take([]topology.Route{r})
+	if r.Near = true; guard.Installs(r) {
+		t.Error("the kernel may have it")
+	}
+	learnt.Take([]topology.Route{r})
+	if news := marks.Take([]topology.Route{r}); len(learnt) != 0 || len(news) != 1 || marks[r.Prefix.Addr()] != isolation.Anyone {
+		t.Errorf("learnt %v, marks %v, news %v", learnt, marks, news)
 	}
 }

@@ -14,6 +14,7 @@ type Route struct {
 	Prefix netip.Prefix
 	Via    netip.Addr
 	Mark   isolation.Number
+	Near   bool // it lies on a physical network: only its mark counts, and nobody routes to it
 }
 
 // Learnt is what the speaker told of other nodes' addresses.
@@ -22,7 +23,7 @@ type Learnt map[netip.Prefix]netip.Addr
 // Take keeps what the speaker said.
 func (l Learnt) Take(changes []Route) {
 	for _, r := range changes {
-		if r.Via.IsValid() {
+		if r.Via.IsValid() && !r.Near {
 			l[r.Prefix] = r.Via
 		} else {
 			delete(l, r.Prefix)

@@ -69,11 +69,15 @@ type Plan struct {
 	Node     []Balance            // for clients outside: containers of this node only, so that the client's address is kept
 	Pools    []netip.Prefix       // containers' addresses: one that comes to the node as a client must get its answer by the node, too
 	Announce []netip.Addr         // virtual addresses that have a backend here, sorted
+	Homes    Homes                // whose these are
 }
+
+// Homes are the networks of virtual addresses.
+type Homes map[netip.Addr]topology.NetworkID
 
 // Make is the plan for these services. What the engine does not say of containers here, fit, is taken for well.
 func Make(services []Service, p Place, fit map[topology.EndpointID]bool) Plan {
-	plan := Plan{Boxes: map[string][]Balance{}, Pools: p.Pools}
+	plan := Plan{Boxes: map[string][]Balance{}, Pools: p.Pools, Homes: Homes{}}
 	local := map[netip.Addr]topology.EndpointID{}
 	boxes := map[topology.NetworkID][]string{}
 	for _, e := range p.Endpoints {
@@ -98,6 +102,7 @@ func Make(services []Service, p Place, fit map[topology.EndpointID]bool) Plan {
 		for _, a := range all {
 			if _, here := local[a]; here {
 				node[s.VIP] = append(node[s.VIP], a)
+				plan.Homes[s.VIP] = s.Network
 			}
 		}
 	}

@@ -20,11 +20,17 @@ func (r *Reader) Driver(ctx context.Context) (wire.Driver, error) {
 	d := wire.Driver{
 		Ready: p.Ready, Refused: p.Refused, Problems: p.Problems, Self: p.Membership.Self, Manager: p.Membership.Manager,
 		MTU: p.Uplink.MTU, Uplinks: p.Uplink.Names, Pools: p.Pools, Neighbours: p.Neighbours, Held: p.Fabric.Held, Announced: p.Fabric.Own,
-		Drained: p.Fabric.Drained, Settled: p.Settled, FastPath: p.FastPath.Path, Idle: p.FastPath.Idle,
+		Drained: p.Fabric.Drained, Settled: p.Settled, FastPath: p.FastPath.Path, Idle: p.FastPath.Idle, Access: p.Isolation,
 	}
 	for _, e := range p.Endpoints {
 		if e.Phase == joined && e.Address.IsValid() {
-			d.Endpoints = append(d.Endpoints, wire.Endpoint{Address: e.Address, MTU: e.MTU, Since: e.Since, Awaited: slices.Contains(p.Awaited, e.ID)})
+			x := wire.Endpoint{Address: e.Address, MTU: e.MTU, Since: e.Since, Awaited: slices.Contains(p.Awaited, e.ID)}
+			for _, n := range p.Networks {
+				if n.ID == e.Network {
+					x.Project, x.Open = n.Options.Project, n.Options.Open
+				}
+			}
+			d.Endpoints = append(d.Endpoints, x)
 		}
 	}
 	d.Firewall = &wire.Firewall{}

@@ -94,6 +94,7 @@ type page struct {
 		Options struct {
 			Project     string `json:"project"`
 			Environment string `json:"environment"`
+			Open        bool   `json:"open"`
 		} `json:"options"`
 	} `json:"networks"`
 	Awaited   []string `json:"awaited"`
@@ -106,7 +107,8 @@ type page struct {
 		MTU     int        `json:"mtu"`
 		Since   time.Time  `json:"joinedAt"`
 	} `json:"endpoints"`
-	Routes map[string]netip.Addr `json:"routes"` // next hop by prefix
+	Routes    map[string]netip.Addr `json:"routes"` // next hop by prefix
+	Isolation *wire.Access          `json:"isolation"`
 }
 
 func (r *Reader) page(ctx context.Context) (page, error) {

@@ -2,7 +2,10 @@ package apitest
 
 import (
 	"context"
+	"net/netip"
+	"strings"
 
+	"github.com/rolling-swarm/rolling/internal/wire"
 	"github.com/rolling-swarm/rolling/manager/doctor"
 	"github.com/rolling-swarm/rolling/manager/engine"
 )
@@ -92,4 +95,21 @@ func (e *Engine) Examine(ctx context.Context, node string) (engine.Examination, 
 		}
 	}
 	return x, nil
+}
+
+// Reach knows two projects, of which one lets the other in by one port.
+func (e *Engine) Reach(_ context.Context, from, goal string) (doctor.Reach, error) {
+	a := doctor.End{Address: netip.MustParseAddr("10.210.4.7"), Owner: "payments/test/api.1", Service: "payments-test_api", Node: "n1"}
+	b := doctor.End{Address: netip.MustParseAddr("10.210.3.9"), Owner: "orders/test/web.2", Service: "orders-test_web", Node: "n2"}
+	says := wire.Reach{Rule: "no-entry", Why: "no service of project orders has payments in its label rolling.allow-from", By: "the firewall's chain ROLLING-ISOLATE"}
+	says.From.Class.Project, says.To.Class.Project = "payments", "orders"
+	door := "8080/tcp"
+	if strings.HasSuffix(goal, ":9090") {
+		door = "9090/tcp"
+		says.Allowed, says.Rule, says.Service, says.Why = true, "label", "orders-test_web", "service orders-test_web says rolling.allow-from: payments:9090"
+	}
+	if from == "nobody" {
+		return doctor.Reach{}, no(engine.NotFound, "%q is no address, and no running container, task or service on a network of rolling/net", from)
+	}
+	return doctor.CanReach(a, b, door, []doctor.View{{Node: "n1", Says: says}, {Node: "n2", Says: says}}), nil
 }

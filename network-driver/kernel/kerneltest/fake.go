@@ -215,6 +215,9 @@ func (g FakeGate) Set(pools []netip.Prefix) error {
 	return nil
 }
 
+// Spoofed: nothing was.
+func (g FakeGate) Spoofed() (uint64, error) { return 0, nil }
+
 // Check is as the kernel's.
 func (g FakeGate) Check([]topology.Leg) error {
 	g.f.mu.Lock()
