@@ -49,6 +49,7 @@ type Balancer struct {
 	mu       sync.Mutex // guards the rest
 	place    vip.Place
 	memory   *vip.Memory
+	ages     vip.Ages
 	informed bool // something is known: without, rules of an earlier run stay
 	unsaved  bool
 	plan     vip.Plan
@@ -63,7 +64,7 @@ func New(rules Rules, store Store, log *slog.Logger, now func() time.Time) *Bala
 	}
 	return &Balancer{
 		rules: rules, store: store, log: log, now: now, wake: make(chan struct{}, 1),
-		memory: vip.NewMemory(known), informed: len(known) > 0,
+		memory: vip.NewMemory(known), ages: vip.Ages{}, informed: len(known) > 0,
 	}
 }
 
@@ -146,6 +147,7 @@ func (b *Balancer) next() step {
 	services := b.memory.Services()
 	s := step{plan: vip.Make(services, b.place, b.memory.Fit()), watch: vip.Watched(services), known: true}
 	if s.whole = b.place.Covers(s.watch); s.whole {
+		b.ages.Mark(&s.plan, b.now())
 		b.plan = s.plan
 	} else {
 		s.plan.Announce = union(s.plan.Announce, b.plan.Announce)

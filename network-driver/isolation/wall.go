@@ -55,6 +55,7 @@ const (
 	members = "-to-"
 	whole   = "-from-" // who may connect to all ports of a class
 	byPort  = "-port-" // and by which one
+	eased   = "-eased" // everybody, while no connection stands that the wall would not let begin; else nobody
 )
 
 // Family is 4 or 6.
@@ -200,7 +201,9 @@ func (d draft) no(set, sides string) string {
 func (d draft) rules() {
 	d.set(open, Addresses)
 	d.set(unowned, Addresses)
+	d.set(eased, Networks)
 	d.addAll(unowned, d.classes[Class{}])
+	d.rule("-m conntrack --ctstate ESTABLISHED " + d.match(eased, "dst") + "-j RETURN")
 	d.rule("-m conntrack --ctdir REPLY -j RETURN")
 	icmp := "icmp"
 	if d.family == Six {
@@ -294,6 +297,33 @@ func (d door) protocols() []permits.Protocol {
 	return []permits.Protocol{d.protocol}
 }
 
+// Eased is the wall while it owes nothing: all connections that stand are such as it would let begin. Their packets are
+// not judged one by one then.
+func (w Wall) Eased() Wall {
+	for _, f := range []Family{Four, Six} {
+		name := f.SetName(eased)
+		s, there := w.Sets[name]
+		if !there {
+			continue
+		}
+		halves := map[Entry]bool{} // ipset knows no prefix of length 0
+		for _, p := range f.halves() {
+			halves[Entry{Prefix: p}] = true
+		}
+		w.Sets = maps.Clone(w.Sets)
+		w.Sets[name] = Set{s.Type, halves}
+	}
+	return w
+}
+
+// halves are all addresses.
+func (f Family) halves() []netip.Prefix {
+	if f == Four {
+		return []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/1")}
+	}
+	return []netip.Prefix{netip.MustParsePrefix("::/1"), netip.MustParsePrefix("8000::/1")}
+}
+
 // Exceeds says that this wall let something pass that the other may keep back.
 func (w Wall) Exceeds(o Wall) bool {
 	if len(o.Rules) == 0 {
@@ -312,7 +342,7 @@ func (w Wall) Exceeds(o Wall) bool {
 		}
 	}
 	for name, s := range w.Sets {
-		if strings.HasSuffix(name, inside) || strings.HasSuffix(name, known) {
+		if strings.HasSuffix(name, inside) || strings.HasSuffix(name, known) || strings.HasSuffix(name, eased) {
 			continue
 		}
 		for e := range s.Entries {

@@ -43,7 +43,7 @@ func (n *Node) place() {
 	if n.parts.Balancer == nil || n.refused != nil {
 		return
 	}
-	p := vip.Place{Ready: true, Pools: n.state.Pools(), Watched: n.serving.watch, Far: map[netip.Addr]bool{}}
+	p := vip.Place{Ready: true, Pools: n.pools(), Watched: n.serving.watch, Far: map[netip.Addr]bool{}, Nodes: map[netip.Addr]netip.Addr{}}
 	for _, id := range slices.Sorted(maps.Keys(n.state.Endpoints)) {
 		if e := n.state.Endpoints[id]; e.Phase == topology.Joined {
 			p.Endpoints = append(p.Endpoints, vip.Endpoint{ID: id, Network: e.Network, Address: e.Address, Box: topology.BoxOf(e.Sandbox)})
@@ -51,11 +51,18 @@ func (n *Node) place() {
 	}
 	far := n.far()
 	for a := range n.serving.watch {
-		if far[netip.PrefixFrom(a, a.BitLen())].IsValid() {
-			p.Far[a] = true
+		if via := far[netip.PrefixFrom(a, a.BitLen())]; via.IsValid() {
+			p.Far[a], p.Nodes[a] = true, via
 		}
 	}
 	n.parts.Balancer.Place(p)
+}
+
+// pools are those of all containers anywhere: the fast path may carry the answer to any of them past the node.
+func (n *Node) pools() []netip.Prefix {
+	all := topology.OfOneFamily(slices.Concat(n.state.Pools(), n.apart.document.Pools), false)
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return slices.Compact(all)
 }
 
 // concerns says that one of the routes is to a watched address.

@@ -43,8 +43,9 @@ type Place struct {
 	Ready     bool       // the node serves; before, nothing here says what should be
 	Endpoints []Endpoint // joined ones
 	Pools     []netip.Prefix
-	Watched   map[netip.Addr]bool // what was asked for
-	Far       map[netip.Addr]bool // of them those that are announced elsewhere
+	Watched   map[netip.Addr]bool       // what was asked for
+	Far       map[netip.Addr]bool       // of them those that are announced elsewhere
+	Nodes     map[netip.Addr]netip.Addr // by which node each of them is reached, as far as that is known
 }
 
 // Covers says that the place tells of all these addresses: a plan made of less would take living backends for dead.
@@ -67,6 +68,7 @@ type Balance struct {
 type Plan struct {
 	Boxes    map[string][]Balance // by sandbox: for clients inside
 	Node     []Balance            // for clients outside: containers of this node only, so that the client's address is kept
+	Ways     []Way                // for flows from outside that began on another node
 	Pools    []netip.Prefix       // containers' addresses: one that comes to the node as a client must get its answer by the node, too
 	Announce []netip.Addr         // virtual addresses that have a backend here, sorted
 }
@@ -89,9 +91,14 @@ func Make(services []Service, p Place, fit map[topology.EndpointID]bool) Plan {
 		}
 		return p.Far[t.Address]
 	}
+	reached := func(t Task) bool { _, here := local[t.Address]; return here || p.Far[t.Address] }
 	node := map[netip.Addr][]netip.Addr{}
+	ways := map[netip.Addr]Way{}
 	for _, s := range services {
 		all := backends(s, alive)
+		if w := way(s.VIP, addresses(s, reached), all, p); len(w.Here) > 0 {
+			ways[s.VIP] = w
+		}
 		for _, box := range boxes[s.Network] {
 			plan.Boxes[box] = append(plan.Boxes[box], Balance{s.VIP, turn(all, box, s.VIP)})
 		}
@@ -109,7 +116,22 @@ func Make(services []Service, p Place, fit map[topology.EndpointID]bool) Plan {
 		plan.Node = append(plan.Node, Balance{v, node[v]})
 		plan.Announce = append(plan.Announce, v)
 	}
+	for _, v := range slices.SortedFunc(maps.Keys(ways), netip.Addr.Compare) {
+		plan.Ways = append(plan.Ways, ways[v])
+	}
 	return plan
+}
+
+// addresses are those of the tasks for which it holds, sorted.
+func addresses(s Service, holds func(Task) bool) []netip.Addr {
+	var all []netip.Addr
+	for _, t := range s.Tasks {
+		if holds(t) {
+			all = append(all, t.Address)
+		}
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
 }
 
 func byVIP(a, b Balance) int { return a.VIP.Compare(b.VIP) }
@@ -117,21 +139,10 @@ func byVIP(a, b Balance) int { return a.VIP.Compare(b.VIP) }
 // backends are the addresses that take new flows, sorted: the living ones that stay, and if there are none, those that
 // are about to go, which serve until they are stopped.
 func backends(s Service, alive func(Task) bool) []netip.Addr {
-	var stay, leave []netip.Addr
-	for _, t := range s.Tasks {
-		switch {
-		case !alive(t):
-		case t.Leaving:
-			leave = append(leave, t.Address)
-		default:
-			stay = append(stay, t.Address)
-		}
+	if stay := addresses(s, func(t Task) bool { return alive(t) && !t.Leaving }); len(stay) > 0 {
+		return stay
 	}
-	if len(stay) == 0 {
-		stay = leave
-	}
-	slices.SortFunc(stay, netip.Addr.Compare)
-	return slices.Compact(stay)
+	return addresses(s, alive)
 }
 
 // turn begins the list elsewhere for each client: a hundred clients that ask once must not all ask the same backend.
