@@ -55,7 +55,6 @@ const (
 	members = "-to-"
 	whole   = "-from-" // who may connect to all ports of a class
 	byPort  = "-port-" // and by which one
-	eased   = "-eased" // everybody, while no connection stands that the wall would not let begin; else nobody
 )
 
 // Family is 4 or 6.
@@ -201,9 +200,7 @@ func (d draft) no(set, sides string) string {
 func (d draft) rules() {
 	d.set(open, Addresses)
 	d.set(unowned, Addresses)
-	d.set(eased, Networks)
 	d.addAll(unowned, d.classes[Class{}])
-	d.rule("-m conntrack --ctstate ESTABLISHED " + d.match(eased, "dst") + "-j RETURN")
 	d.rule("-m conntrack --ctdir REPLY -j RETURN")
 	icmp := "icmp"
 	if d.family == Six {
@@ -297,31 +294,16 @@ func (d door) protocols() []permits.Protocol {
 	return []permits.Protocol{d.protocol}
 }
 
+// ease lets pass what has been answered, either way.
+const ease = "-m conntrack --ctstate ESTABLISHED -j RETURN"
+
 // Eased is the wall while it owes nothing: all connections that stand are such as it would let begin. Their packets are
-// not judged one by one then.
+// not judged one by one then, which is what judging costs.
 func (w Wall) Eased() Wall {
-	for _, f := range []Family{Four, Six} {
-		name := f.SetName(eased)
-		s, there := w.Sets[name]
-		if !there {
-			continue
-		}
-		halves := map[Entry]bool{} // ipset knows no prefix of length 0
-		for _, p := range f.halves() {
-			halves[Entry{Prefix: p}] = true
-		}
-		w.Sets = maps.Clone(w.Sets)
-		w.Sets[name] = Set{s.Type, halves}
+	if len(w.Rules) > 0 {
+		w.Rules = slices.Concat([][]string{strings.Fields(ease)}, w.Rules)
 	}
 	return w
-}
-
-// halves are all addresses.
-func (f Family) halves() []netip.Prefix {
-	if f == Four {
-		return []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/1")}
-	}
-	return []netip.Prefix{netip.MustParsePrefix("::/1"), netip.MustParsePrefix("8000::/1")}
 }
 
 // Exceeds says that this wall let something pass that the other may keep back.
@@ -332,7 +314,7 @@ func (w Wall) Exceeds(o Wall) bool {
 	if len(w.Rules) == 0 {
 		return true
 	}
-	rules := map[string]bool{}
+	rules := map[string]bool{ease: true}
 	for _, r := range o.Rules {
 		rules[strings.Join(r, " ")] = true
 	}
@@ -342,7 +324,7 @@ func (w Wall) Exceeds(o Wall) bool {
 		}
 	}
 	for name, s := range w.Sets {
-		if strings.HasSuffix(name, inside) || strings.HasSuffix(name, known) || strings.HasSuffix(name, eased) {
+		if strings.HasSuffix(name, inside) || strings.HasSuffix(name, known) {
 			continue
 		}
 		for e := range s.Entries {

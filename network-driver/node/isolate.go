@@ -119,26 +119,31 @@ func (n *Node) carry(touched []string) error {
 	return err
 }
 
-// build makes the firewall keep apart what the book says. While connections may stand that it would not let begin, each
-// packet is judged; when those are ended, only what begins is.
+// build makes the firewall keep apart what the book says. What stands is let go on unseen, as long as all that is not
+// allowed any more can be ended; else each packet is judged.
 func (n *Node) build(b isolation.Book) error {
 	w, w6 := b.Wall(isolation.Four, n.parts.Isolation.Guarded), b.Wall(isolation.Six, n.parts.Isolation.Guarded)
-	n.apart.owed = n.apart.owed || n.apart.wall.Exceeds(w) || n.apart.wall6.Exceeds(w6)
+	if len(n.apart.wall.Rules)+len(n.apart.wall6.Rules) == 0 && len(w.Rules)+len(w6.Rules) > 0 {
+		n.apart.owed = true // nobody knows what has begun before
+	}
 	err := n.raise(w, w6)
 	n.clashes(b.Policy.Clashes)
 	if err != nil {
 		return err
 	}
+	before := n.apart.owed
+	n.apart.owed = before || n.apart.wall.Exceeds(w) || n.apart.wall6.Exceeds(w6)
 	n.apart.wall, n.apart.wall6 = w, w6
 	if n.apart.owed && (n.settled || len(n.inherited) == 0) { // before, little is known of who is where
-		if n.end(b); !n.apart.owed {
-			return n.raise(w, w6)
-		}
+		n.end(b)
+	}
+	if n.apart.owed != before {
+		return n.raise(w, w6)
 	}
 	return nil
 }
 
-// raise lays the wall, and eases it as soon as nothing is owed.
+// raise lays the wall, eased while nothing is owed.
 func (n *Node) raise(w, w6 isolation.Wall) error {
 	if !n.apart.owed {
 		w, w6 = w.Eased(), w6.Eased()
