@@ -9,10 +9,10 @@ import (
 	"maps"
 	"net/netip"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
+	"github.com/rolling-swarm/rolling/network-driver/topology"
 	"github.com/rolling-swarm/rolling/network-driver/vip"
 )
 
@@ -21,9 +21,9 @@ type Rules interface {
 	Set(p vip.Plan, whole bool) error
 }
 
-// Node announces what it is told, and says when one of the watched addresses comes or goes elsewhere.
+// Node announces what it is told, as its network's, and says when one of the watched addresses comes or goes elsewhere.
 type Node interface {
-	Serve(ctx context.Context, announce []netip.Addr, watch map[netip.Addr]bool)
+	Serve(ctx context.Context, announce map[netip.Addr]topology.NetworkID, watch map[netip.Addr]bool)
 }
 
 // Store keeps what Swarm said over a restart: an engine that starts knows only a part.
@@ -111,8 +111,8 @@ func (b *Balancer) Run(ctx context.Context, n Node) error {
 	var told step
 	for count := 0; ; {
 		if now := b.next(); now.known {
-			if !slices.Equal(now.plan.Announce, told.plan.Announce) || !maps.Equal(now.watch, told.watch) {
-				n.Serve(ctx, now.plan.Announce, now.watch)
+			if !maps.Equal(now.plan.Networks, told.plan.Networks) || !maps.Equal(now.watch, told.watch) {
+				n.Serve(ctx, now.plan.Networks, now.watch)
 				told = now
 			}
 			if now.whole { // else the node's answer comes in a moment
@@ -150,16 +150,14 @@ func (b *Balancer) next() step {
 		b.ages.Mark(&s.plan, b.now())
 		b.plan = s.plan
 	} else {
-		s.plan.Announce = union(s.plan.Announce, b.plan.Announce)
+		all := maps.Clone(b.plan.Networks) // what is announced stays until more is known
+		if all == nil {
+			all = map[netip.Addr]topology.NetworkID{}
+		}
+		maps.Copy(all, s.plan.Networks)
+		s.plan.Networks = all
 	}
 	return s
-}
-
-// union keeps what is announced until more is known.
-func union(a, b []netip.Addr) []netip.Addr {
-	all := slices.Concat(a, b)
-	slices.SortFunc(all, netip.Addr.Compare)
-	return slices.Compact(all)
 }
 
 func (b *Balancer) save() {

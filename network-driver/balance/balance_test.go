@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -52,10 +54,10 @@ type fabric struct {
 	last string
 }
 
-func (f *fabric) Serve(_ context.Context, announce []netip.Addr, watch map[netip.Addr]bool) {
+func (f *fabric) Serve(_ context.Context, announce map[netip.Addr]topology.NetworkID, watch map[netip.Addr]bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.last = fmt.Sprint(announce, len(watch))
+	f.last = fmt.Sprint(slices.SortedFunc(maps.Keys(announce), netip.Addr.Compare), len(watch))
 }
 
 func (f *fabric) String() string {

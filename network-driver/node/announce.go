@@ -114,9 +114,10 @@ func (n *Node) announce() {
 			own = append(own, six)
 		}
 	}
-	for _, a := range n.serving.announce {
-		if !told[a] && guard.Holds(a) == nil {
-			own = append(own, fabric.Announcement{Address: a}) // to routers, too, whose next hops are all nodes with a backend
+	for a, network := range n.serving.announce {
+		w, known := n.state.Networks[network]
+		if !told[a] && guard.Holds(a) == nil && known {
+			own = append(own, fabric.Announcement{Address: a, Mark: policy.Trusted(w.Options.Class())}) // to routers, too, whose next hops are all nodes with a backend
 		}
 	}
 	slices.SortFunc(own, func(a, b fabric.Announcement) int { return a.Address.Compare(b.Address) })

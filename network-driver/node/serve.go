@@ -17,13 +17,13 @@ type Balancer interface {
 
 // serving is what the balancer asks of the node.
 type serving struct {
-	announce []netip.Addr        // virtual addresses with a backend here
-	watch    map[netip.Addr]bool // backends anywhere
+	announce map[netip.Addr]topology.NetworkID // virtual addresses with a backend here
+	watch    map[netip.Addr]bool               // backends anywhere
 }
 
 // Serve announces virtual addresses beside the containers' own, and tells the balancer when one of the watched addresses
 // comes or goes.
-func (n *Node) Serve(ctx context.Context, announce []netip.Addr, watch map[netip.Addr]bool) {
+func (n *Node) Serve(ctx context.Context, announce map[netip.Addr]topology.NetworkID, watch map[netip.Addr]bool) {
 	select {
 	case n.serve <- serving{announce, watch}:
 	case <-ctx.Done():

@@ -66,16 +66,17 @@ type Balance struct {
 
 // Plan is what should be.
 type Plan struct {
-	Boxes    map[string][]Balance // by sandbox: for clients inside
-	Node     []Balance            // for clients outside: containers of this node only, so that the client's address is kept
-	Ways     []Way                // for flows from outside that began on another node
-	Pools    []netip.Prefix       // containers' addresses: one that comes to the node as a client must get its answer by the node, too
-	Announce []netip.Addr         // virtual addresses that have a backend here, sorted
+	Boxes    map[string][]Balance              // by sandbox: for clients inside
+	Node     []Balance                         // for clients outside: containers of this node only, so that the client's address is kept
+	Ways     []Way                             // for flows from outside that began on another node
+	Pools    []netip.Prefix                    // containers' addresses: one that comes to the node as a client must get its answer by the node, too
+	Announce []netip.Addr                      // virtual addresses that have a backend here, sorted
+	Networks map[netip.Addr]topology.NetworkID // of those
 }
 
 // Make is the plan for these services. What the engine does not say of containers here, fit, is taken for well.
 func Make(services []Service, p Place, fit map[topology.EndpointID]bool) Plan {
-	plan := Plan{Boxes: map[string][]Balance{}, Pools: p.Pools}
+	plan := Plan{Boxes: map[string][]Balance{}, Pools: p.Pools, Networks: map[netip.Addr]topology.NetworkID{}}
 	local := map[netip.Addr]topology.EndpointID{}
 	boxes := map[topology.NetworkID][]string{}
 	for _, e := range p.Endpoints {
@@ -105,6 +106,7 @@ func Make(services []Service, p Place, fit map[topology.EndpointID]bool) Plan {
 		for _, a := range all {
 			if _, here := local[a]; here {
 				node[s.VIP] = append(node[s.VIP], a)
+				plan.Networks[s.VIP] = s.Network
 			}
 		}
 	}
