@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -182,6 +183,23 @@ func (v *virtual) containers() []string {
 	var all []string
 	for _, n := range v.lab.Nodes() {
 		all = append(all, v.on(n)...)
+	}
+	return all
+}
+
+// takers are the host names of the containers that take new flows.
+func (v *virtual) takers() []string {
+	var all []string
+	for _, n := range v.lab.Nodes() {
+		if !v.lab.On(n) {
+			continue
+		}
+		takes := v.backends(n)
+		for _, c := range v.here(n, v.name, `{{.Config.Hostname}} {{(index .NetworkSettings.Networks "`+v.name+`").IPAddress}}`) {
+			if name, address, _ := strings.Cut(c, " "); slices.Contains(takes, address) {
+				all = append(all, name)
+			}
+		}
 	}
 	return all
 }

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,10 +70,22 @@ func (v *virtual) fault(l *load, what string, do func()) counts {
 	time.Sleep(time.Second) // of requests after it
 	d := l.counts().since(before)
 	v.t.Logf("%s: %v", what, d)
-	// A router moves flows to other next hops when one comes or goes: that is not the Swarm's to keep.
-	v.t.Logf("%s: from outside %v", what, v.outside.counts().since(beside))
+	out := v.outside.counts().since(beside)
+	v.t.Logf("%s: from outside %v", what, out)
 	if d.broken > 0 || d.requests == 0 {
 		v.t.Errorf("%s: %v", what, l.errors())
+	}
+	// The router moves flows to other nodes when one comes or goes: there they are searched for.
+	if out.broken > 0 || out.requests == 0 {
+		v.t.Errorf("%s: from outside: %v", what, v.outside.errors())
+	}
+	stay := v.takers()
+	for from, l := range map[string]*load{"inside": l, "outside": v.outside} {
+		for _, server := range l.leavers() {
+			if slices.Contains(stay, server) {
+				v.t.Errorf("%s: from %s datagrams left %s, which goes on", what, from, server)
+			}
+		}
 	}
 	return d
 }

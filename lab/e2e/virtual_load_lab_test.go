@@ -69,7 +69,8 @@ func (s space) spread(t *testing.T, network, address string, n int) seen {
 	return all
 }
 
-// load is one request after the other, each on a connection of its own, beside connections that stand.
+// load is one request after the other, each on a connection of its own, beside connections that stand and flows of
+// datagrams, both with data every ten milliseconds.
 type load struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -78,6 +79,7 @@ type load struct {
 	seen     counts
 	said     []string
 	forgiven []string
+	left     []string // servers that a flow of datagrams was answered by, before another answered
 }
 
 type counts struct{ requests, failed, broken int }
@@ -92,7 +94,7 @@ func (c counts) String() string {
 
 const (
 	standing = 8
-	pause    = 20 * time.Millisecond
+	pause    = 10 * time.Millisecond
 )
 
 func (s space) load(t *testing.T, address string) *load {
@@ -106,6 +108,10 @@ func (s space) load(t *testing.T, address string) *load {
 			t.Fatal(err)
 		}
 		l.done.Go(func() { l.stand(ctx, c) })
+		if c, err = s.dial("udp4", address); err != nil {
+			t.Fatal(err)
+		}
+		l.done.Go(func() { l.drip(ctx, c) })
 	}
 	l.done.Go(func() {
 		for ctx.Err() == nil {
@@ -141,6 +147,33 @@ func (l *load) stand(ctx context.Context, c net.Conn) {
 		}
 		time.Sleep(pause)
 	}
+}
+
+// drip asks again and again by datagrams of one socket, of which some may be lost.
+func (l *load) drip(ctx context.Context, c net.Conn) {
+	defer c.Close()
+	in := bufio.NewReader(c)
+	for server := ""; ctx.Err() == nil; time.Sleep(pause) {
+		got, _, err := ask(c, in, time.Second)
+		if err != nil || got == server {
+			continue
+		}
+		if server != "" {
+			l.mu.Lock()
+			l.left = append(l.left, server)
+			l.mu.Unlock()
+		}
+		server = got
+	}
+}
+
+// leavers takes the servers that flows of datagrams have left since it was asked last.
+func (l *load) leavers() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.left
+	l.left = nil
+	return all
 }
 
 func (l *load) count(edit func(*counts)) {

@@ -56,7 +56,7 @@ func BenchmarkIsolation(b *testing.B) {
 							return err
 						}
 						defer wall.Close()
-						return wall.Set(crowd(n, x.here, x.there).Wall(isolation.Four, nil), isolation.Wall{})
+						return wall.Set(crowd(n, x.here, x.there).Wall(isolation.Four, nil).Eased(), isolation.Wall{}) // as it stands but for moments
 					})
 				}
 			}
