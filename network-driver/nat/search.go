@@ -131,19 +131,13 @@ func entries(ways []vip.Way) []rule {
 
 // rounds send on to the next node of the ring. Datagrams that none of them knows go where they are counted to.
 func rounds(w vip.Way) []rule {
-	next := func(at int) int {
-		for at < len(w.Ring) && slices.Contains(w.Here, w.Ring[at]) {
-			at++
-		}
-		return at
-	}
 	var rules []rule
 	for n := fresh; n < min(round+len(w.Ring), settled); n++ {
 		asked, begin := class(classes, expr.CmpOpEq, step(n)), max(n-round+1, 0)
 		if n == fresh {
 			asked = class(marked, expr.CmpOpNeq, marked)
 		}
-		if to := next(begin); to < min(len(w.Ring), longest) {
+		if to := w.Next(begin); to < min(len(w.Ring), longest) {
 			a := w.Ring[to]
 			rules = append(rules, rule{text: fmt.Sprintf("vip %s step %d to %s %d", w.VIP, n, a, to+round),
 				what: slices.Concat(asked, []expr.Any{&expr.Immediate{Register: register, Data: a.AsSlice()}}, sends(to+round))})

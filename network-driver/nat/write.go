@@ -72,15 +72,12 @@ func write(conn *nftables.Conn, have, want []chain) error {
 			}
 		}
 	}
-	for _, c := range have {
-		if !stays[c.name] {
-			conn.FlushChain(&nftables.Chain{Table: t, Name: c.name})
-		}
+	gone := slices.DeleteFunc(slices.Clone(have), func(c chain) bool { return stays[c.name] })
+	for _, c := range gone { // all before the first goes: one may jump to another
+		conn.FlushChain(&nftables.Chain{Table: t, Name: c.name})
 	}
-	for _, c := range have {
-		if !stays[c.name] {
-			conn.DelChain(&nftables.Chain{Table: t, Name: c.name})
-		}
+	for _, c := range gone {
+		conn.DelChain(&nftables.Chain{Table: t, Name: c.name})
 	}
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("write table %s: %w", tableName, err)

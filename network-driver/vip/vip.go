@@ -85,21 +85,9 @@ func Make(services []Service, p Place, fit map[topology.EndpointID]bool) Plan {
 			boxes[e.Network] = append(boxes[e.Network], e.Box)
 		}
 	}
-	alive := func(t Task) bool {
-		if id, here := local[t.Address]; here {
-			well, said := fit[id]
-			return well || !said
-		}
-		return p.Far[t.Address]
-	}
-	reached := func(t Task) bool { _, here := local[t.Address]; return here || p.Far[t.Address] }
 	node := map[netip.Addr][]netip.Addr{}
-	ways := map[netip.Addr]Way{}
 	for _, s := range services {
-		all := backends(s, alive)
-		if w := way(s.VIP, addresses(s, reached), all, p); len(w.Here) > 0 {
-			ways[s.VIP] = w
-		}
+		all := takers(s, p, local, fit)
 		for _, box := range boxes[s.Network] {
 			plan.Boxes[box] = append(plan.Boxes[box], Balance{s.VIP, turn(all, box, s.VIP)})
 		}
@@ -118,10 +106,24 @@ func Make(services []Service, p Place, fit map[topology.EndpointID]bool) Plan {
 		plan.Node = append(plan.Node, Balance{v, node[v]})
 		plan.Announce = append(plan.Announce, v)
 	}
-	for _, v := range slices.SortedFunc(maps.Keys(ways), netip.Addr.Compare) {
-		plan.Ways = append(plan.Ways, ways[v])
-	}
+	plan.Ways = ways(services, p, local, fit)
 	return plan
+}
+
+// takers are the addresses that take new flows, sorted: the living ones that stay, and if there are none, those that are
+// about to go, which serve until they are stopped.
+func takers(s Service, p Place, local map[netip.Addr]topology.EndpointID, fit map[topology.EndpointID]bool) []netip.Addr {
+	alive := func(t Task) bool {
+		if id, here := local[t.Address]; here {
+			well, said := fit[id]
+			return well || !said
+		}
+		return p.Far[t.Address]
+	}
+	if stay := addresses(s, func(t Task) bool { return alive(t) && !t.Leaving }); len(stay) > 0 {
+		return stay
+	}
+	return addresses(s, alive)
 }
 
 // addresses are those of the tasks for which it holds, sorted.
@@ -137,15 +139,6 @@ func addresses(s Service, holds func(Task) bool) []netip.Addr {
 }
 
 func byVIP(a, b Balance) int { return a.VIP.Compare(b.VIP) }
-
-// backends are the addresses that take new flows, sorted: the living ones that stay, and if there are none, those that
-// are about to go, which serve until they are stopped.
-func backends(s Service, alive func(Task) bool) []netip.Addr {
-	if stay := addresses(s, func(t Task) bool { return alive(t) && !t.Leaving }); len(stay) > 0 {
-		return stay
-	}
-	return addresses(s, alive)
-}
 
 // turn begins the list elsewhere for each client: a hundred clients that ask once must not all ask the same backend.
 func turn(all []netip.Addr, box string, v netip.Addr) []netip.Addr {

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
 // Slots are what datagrams' flows are spread over: each node counts the same slot from a client's address and port.
@@ -29,19 +31,31 @@ type Way struct {
 	Young []netip.Addr
 }
 
-// way is that of one service; alive are its containers that can be reached, whatever else is said of them.
-func way(v netip.Addr, alive, takers []netip.Addr, p Place) Way {
-	w := Way{VIP: v}
-	here := map[netip.Addr]bool{}
-	for _, e := range p.Endpoints {
-		here[e.Address] = true
+// ways are those of the services that have a container here, sorted.
+func ways(services []Service, p Place, local map[netip.Addr]topology.EndpointID, fit map[topology.EndpointID]bool) []Way {
+	found := map[netip.Addr]Way{}
+	for _, s := range services {
+		alive := addresses(s, func(t Task) bool { _, here := local[t.Address]; return here || p.Far[t.Address] })
+		if w := way(s.VIP, alive, takers(s, p, local, fit), local, p.Nodes); len(w.Here) > 0 {
+			found[s.VIP] = w
+		}
 	}
+	var all []Way
+	for _, v := range slices.SortedFunc(maps.Keys(found), netip.Addr.Compare) {
+		all = append(all, found[v])
+	}
+	return all
+}
+
+// way is that of one service; alive are its containers that can be reached, whatever else is said of them.
+func way(v netip.Addr, alive, takers []netip.Addr, local map[netip.Addr]topology.EndpointID, nodes map[netip.Addr]netip.Addr) Way {
+	w := Way{VIP: v}
 	first := map[netip.Addr]netip.Addr{} // by node; the zero one is this
 	for _, a := range alive {
 		at := netip.Addr{}
-		if here[a] {
+		if _, here := local[a]; here {
 			w.Here = append(w.Here, a)
-		} else if at = p.Nodes[a]; !at.IsValid() {
+		} else if at = nodes[a]; !at.IsValid() {
 			at = a
 		}
 		if known, ok := first[at]; !ok || a.Less(known) {
@@ -49,16 +63,26 @@ func way(v netip.Addr, alive, takers []netip.Addr, p Place) Way {
 		}
 	}
 	w.Ring = slices.SortedFunc(maps.Values(first), netip.Addr.Compare)
+	if len(w.Here) == 0 {
+		return w
+	}
 	for _, a := range takers {
-		if here[a] {
+		if _, here := local[a]; here {
 			w.Local = append(w.Local, a)
 		}
 	}
 	for i := range w.Backends {
 		w.Backends[i] = highest(takers, v, i)
 	}
-	slices.SortFunc(w.Here, netip.Addr.Compare)
 	return w
+}
+
+// Next is the first place in the ring, from one on, that is not this node's; behind the last there is none.
+func (w Way) Next(from int) int {
+	for from < len(w.Ring) && slices.Contains(w.Here, w.Ring[from]) {
+		from++
+	}
+	return from
 }
 
 // Server is where a slot's datagrams go on this node: to the slot's container if it is here, else to another that is.

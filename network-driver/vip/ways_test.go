@@ -69,6 +69,33 @@ func TestAllNodesSendAFlowTheSameWay(t *testing.T) {
 	})
 }
 
+// Whoever has the flow: from any node it is found, without a node being asked twice but the first.
+func TestTheRingComesByEveryNodeAndEnds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		web, nodes := spread(t)
+		ways, whose := map[netip.Addr]vip.Way{}, map[netip.Addr]netip.Addr{}
+		for n, own := range nodes {
+			ways[n] = vip.Make([]vip.Service{web}, seenFrom(n, nodes), nil).Ways[0]
+			for _, a := range own {
+				whose[a] = n
+			}
+		}
+		for first := range nodes {
+			asked := map[netip.Addr]int{}
+			n, place := first, 0
+			for to := ways[n].Next(place); to < len(ways[n].Ring); to = ways[n].Next(place) {
+				n, place = whose[ways[n].Ring[to]], to+1
+				if asked[n]++; asked[n] > 1 {
+					t.Fatalf("from %v on %v is asked again", first, n)
+				}
+			}
+			if delete(asked, first); len(asked) != len(nodes)-1 {
+				t.Fatalf("from %v on only %v are asked of %v", first, asked, nodes)
+			}
+		}
+	})
+}
+
 func TestOnlyTheSlotsOfAContainerThatComesOrGoesMove(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 12).Draw(t, "containers")
