@@ -108,10 +108,11 @@ func (s space) load(t *testing.T, address string) *load {
 			t.Fatal(err)
 		}
 		l.done.Go(func() { l.stand(ctx, c) })
-		if c, err = s.dial("udp4", address); err != nil {
+		u, err := s.dial("udp4", address)
+		if err != nil {
 			t.Fatal(err)
 		}
-		l.done.Go(func() { l.drip(ctx, c) })
+		l.done.Go(func() { l.drip(ctx, u) })
 	}
 	l.done.Go(func() {
 		for ctx.Err() == nil {
