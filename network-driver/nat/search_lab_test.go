@@ -262,3 +262,32 @@ func TestFlowsOfAContainerThatLeavesStayUntilItEnds(t *testing.T) {
 		t.Errorf("of %d connections %d broke, of %d flows of datagrams %d moved (%s)", s.tcp.Load(), s.broke.Load(), s.udp.Load(), s.moved.Load(), s.why)
 	}
 }
+
+// A router that cannot pass on a large packet tells the virtual address, and any of the nodes hears it: the container that
+// sent the packet must.
+func TestARoutersWordOnALargePacketReachesTheContainerThatSentIt(t *testing.T) {
+	d := newData(t, 3)
+	d.router.Set("net/ipv4/icmp_ratelimit", "0")
+	d.router.Must("ip link set toclient mtu 1000")
+	d.serve(true, []int{0, 1, 2}, nil)
+	d.routes(0, 1, 2)
+	d.router.Must("ip route add " + virtual + "/32 via " + via(0) + " table 100") // Linux itself hashes what the word is about
+	d.router.Must("ip rule add ipproto icmp lookup 100")
+	seen := map[string]bool{}
+	for n := 0; n < 100 && len(seen) < 3; n++ {
+		c := (&world{t: t}).dial(d.client, "tcp4", virtual)
+		server, _ := c.ask()
+		if seen[server] {
+			continue // it has heard of it
+		}
+		seen[server] = true
+		_ = c.conn.SetDeadline(time.Now().Add(10 * time.Second))
+		fmt.Fprintln(c.conn, "much")
+		if text, err := c.in.ReadString('\n'); err != nil || len(text) != 20001 {
+			t.Errorf("%s sent %d bytes: %v", server, len(text), err)
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("only %v serve", seen)
+	}
+}
