@@ -249,6 +249,20 @@ func (v *virtual) killPlugin(node string) {
 	}))
 }
 
+// killAgent kills the node's agent; Swarm starts another.
+func (v *virtual) killAgent(node string) {
+	v.t.Helper()
+	for _, id := range v.here(node, "rolling_agent", "{{.Id}}") {
+		mustDocker(v.t, v.lab, node, "kill", id)
+	}
+	v.must(v.lab.Eventually(v.t.Context(), time.Minute, "an agent runs again", func() error {
+		if len(v.here(node, "rolling_agent", "{{.Id}}")) == 0 {
+			return fmt.Errorf("there is none")
+		}
+		return nil
+	}))
+}
+
 // switchPlugin switches it off and on. An engine whose plugin was killed a moment before may need a second try.
 func (v *virtual) switchPlugin(node string) {
 	v.t.Helper()

@@ -49,6 +49,7 @@ func servedInsideAndOutside(t *testing.T, l *lab.Lab) {
 	v.step(load, "grows to three", func() { v.scale(3) })
 	v.step(load, "the plugin is killed", func() { v.killPlugin("n1") })
 	v.step(load, "the plugin is off and on", func() { v.switchPlugin("n1") })
+	v.step(load, "the agent is killed", func() { v.killAgent("n1") })
 	load.end()
 	v.outside.end()
 	v.leavesNothing("n1")
