@@ -79,8 +79,11 @@ type load struct {
 	seen     counts
 	said     []string
 	forgiven []string
-	left     []string // servers that a flow of datagrams was answered by, before another answered
+	left     []leaver
 }
+
+// leaver is a flow of datagrams that another server answers than before.
+type leaver struct{ client, from, to, at string }
 
 type counts struct{ requests, failed, broken int }
 
@@ -161,15 +164,15 @@ func (l *load) drip(ctx context.Context, c net.Conn) {
 		}
 		if server != "" {
 			l.mu.Lock()
-			l.left = append(l.left, server)
+			l.left = append(l.left, leaver{c.LocalAddr().String(), server, got, time.Now().Format(time.StampMilli)})
 			l.mu.Unlock()
 		}
 		server = got
 	}
 }
 
-// leavers takes the servers that flows of datagrams have left since it was asked last.
-func (l *load) leavers() []string {
+// leavers are the flows of datagrams that have left their servers since it was asked last.
+func (l *load) leavers() []leaver {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := l.left
@@ -205,6 +208,13 @@ func (l *load) pardons(server string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Contains(l.forgiven, server)
+}
+
+// forgive lets connections to these servers break.
+func (l *load) forgive(servers []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forgiven = append(l.forgiven, servers...)
 }
 
 func (l *load) end() {

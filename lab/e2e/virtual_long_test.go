@@ -52,10 +52,3 @@ func outlives(t *testing.T, l *lab.Lab) {
 		t.Logf("a backend on a node without power is out after %v", time.Since(begun).Round(10*time.Millisecond))
 	})
 }
-
-// forgive lets connections to these servers break.
-func (l *load) forgive(servers []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.forgiven = append(l.forgiven, servers...)
-}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +51,8 @@ type Balancer struct {
 	place    vip.Place
 	memory   *vip.Memory
 	ages     vip.Ages
+	patience vip.Patience
+	silent   bool // the engine is
 	informed bool // something is known: without, rules of an earlier run stay
 	unsaved  bool
 	plan     vip.Plan
@@ -82,8 +85,11 @@ func (b *Balancer) Place(p vip.Place) {
 // See takes what the engine says of the networks that it was asked about.
 func (b *Balancer) See(s vip.Seen, asked []vip.Question) {
 	b.mu.Lock()
-	changed := b.memory.Take(s, asked, b.now()) || !b.informed
-	b.informed, b.unsaved = true, b.unsaved || changed
+	changed := b.silent != s.Silent
+	if b.silent = s.Silent; !s.Silent {
+		news := b.memory.Take(s, asked, b.now()) || !b.informed
+		b.informed, b.unsaved, changed = true, b.unsaved || news, changed || news
+	}
 	b.mu.Unlock()
 	if changed {
 		b.nudge()
@@ -148,6 +154,8 @@ func (b *Balancer) next() step {
 	s := step{plan: vip.Make(services, b.place, b.memory.Fit()), watch: vip.Watched(services), known: true}
 	if s.whole = b.place.Covers(s.watch); s.whole {
 		b.ages.Mark(&s.plan, b.now())
+		s.plan.Networks = b.patience.Allow(s.plan, b.place, !b.silent, b.memory.Young(b.now()), b.now())
+		s.plan.Announce = slices.SortedFunc(maps.Keys(s.plan.Networks), netip.Addr.Compare)
 		b.plan = s.plan
 	} else {
 		all := maps.Clone(b.plan.Networks) // what is announced stays until more is known

@@ -187,7 +187,10 @@ func (s *streams) follow(ctx context.Context, c *call, server string, count *ato
 			s.mu.Lock()
 			s.why = fmt.Sprintf("%s to %s was answered by %q, %v", c.conn.LocalAddr(), server, got, err)
 			s.mu.Unlock()
-			return
+			if stream {
+				return
+			}
+			server = got
 		}
 		s.exchanges.Add(1)
 		time.Sleep(10 * time.Millisecond)
@@ -244,7 +247,7 @@ func TestFlowsOutliveARoutersChange(t *testing.T) {
 // The connections of a container that is about to go stay with it until it ends, though its node is no next hop any more;
 // its datagrams go to others at once, and nobody else's move.
 func TestFlowsOfAContainerThatLeavesStayUntilItEnds(t *testing.T) {
-	d := newData(t, 3)
+	d := newData(t, 4)
 	d.serve(true, []int{0, 1, 2}, nil)
 	d.routes(0, 1, 2)
 	s := d.stream(60, 30)
@@ -258,6 +261,17 @@ func TestFlowsOfAContainerThatLeavesStayUntilItEnds(t *testing.T) {
 		return nil
 	})
 	s.goesOn(t, "datagrams have moved")
+	moved := s.moved.Load()
+	d.serve(true, []int{0, 1, 3}, []int{2})
+	d.routes(0, 1, 3)
+	s.goesOn(t, "another came")
+	d.routes(1, 3)
+	s.goesOn(t, "the router moved some")
+	d.routes(3, 0, 1)
+	s.goesOn(t, "and again")
+	if n := s.moved.Load(); n != moved {
+		t.Errorf("%d more flows of datagrams moved: %s", n-moved, s.why)
+	}
 	if s.broke.Load() > 0 || s.moved.Load() == 0 || s.moved.Load() >= s.udp.Load() {
 		t.Errorf("of %d connections %d broke, of %d flows of datagrams %d moved (%s)", s.tcp.Load(), s.broke.Load(), s.udp.Load(), s.moved.Load(), s.why)
 	}

@@ -151,10 +151,12 @@ func turn(all []netip.Addr, box string, v netip.Addr) []netip.Addr {
 	return slices.Concat(all[at:], all[:at])
 }
 
-// Watched are the addresses of which the plan wants to know whether they are announced elsewhere.
+// Watched are the addresses of which the plan wants to know whether they are announced elsewhere: backends, and virtual
+// ones.
 func Watched(services []Service) map[netip.Addr]bool {
 	all := map[netip.Addr]bool{}
 	for _, s := range services {
+		all[s.VIP] = true
 		for _, t := range s.Tasks {
 			all[t.Address] = true
 		}
