@@ -120,6 +120,9 @@ func (f *mesh) fine(boxes []lan.Space, fast bool) {
 	if saw, err := heard(boxes[1], virtual); err != nil || saw != containerAddress(2) {
 		f.t.Errorf("called by itself the backend saw %q, %v", saw, err)
 	}
+	if out, err := boxes[0].Try("busybox ping -c 2 -W 5 " + virtual); err != nil {
+		f.t.Errorf("it hears no echo: %s", out)
+	}
 	f.nodes[0].kill()
 	if _, err := heard(boxes[0], virtual); err != nil {
 		f.t.Errorf("while the plugin is dead: %v", err)

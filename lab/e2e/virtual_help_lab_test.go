@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,23 @@ func (v *virtual) containers() []string {
 	return all
 }
 
+// takers are the host names of the containers that take new flows.
+func (v *virtual) takers() []string {
+	var all []string
+	for _, n := range v.lab.Nodes() {
+		if !v.lab.On(n) {
+			continue
+		}
+		takes := v.backends(n)
+		for _, c := range v.here(n, v.name, `{{.Config.Hostname}} {{(index .NetworkSettings.Networks "`+v.name+`").IPAddress}}`) {
+			if name, address, _ := strings.Cut(c, " "); slices.Contains(takes, address) {
+				all = append(all, name)
+			}
+		}
+	}
+	return all
+}
+
 func (v *virtual) box(node, service string) space {
 	v.t.Helper()
 	keys := v.here(node, service, "{{.NetworkSettings.SandboxKey}}")
@@ -228,6 +246,20 @@ func (v *virtual) killPlugin(node string) {
 	v.must(v.lab.Eventually(v.t.Context(), time.Minute, "the plugin serves again", func() error {
 		_, err := v.status(node, "/readyz")
 		return err
+	}))
+}
+
+// killAgent kills the node's agent; Swarm starts another.
+func (v *virtual) killAgent(node string) {
+	v.t.Helper()
+	for _, id := range v.here(node, "rolling_agent", "{{.Id}}") {
+		mustDocker(v.t, v.lab, node, "kill", id)
+	}
+	v.must(v.lab.Eventually(v.t.Context(), time.Minute, "an agent runs again", func() error {
+		if len(v.here(node, "rolling_agent", "{{.Id}}")) == 0 {
+			return fmt.Errorf("there is none")
+		}
+		return nil
 	}))
 }
 

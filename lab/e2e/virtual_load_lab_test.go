@@ -69,7 +69,8 @@ func (s space) spread(t *testing.T, network, address string, n int) seen {
 	return all
 }
 
-// load is one request after the other, each on a connection of its own, beside connections that stand.
+// load is one request after the other, each on a connection of its own, beside connections that stand and flows of
+// datagrams, both with data every ten milliseconds.
 type load struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -78,7 +79,11 @@ type load struct {
 	seen     counts
 	said     []string
 	forgiven []string
+	left     []leaver
 }
+
+// leaver is a flow of datagrams that another server answers than before.
+type leaver struct{ client, from, to, at string }
 
 type counts struct{ requests, failed, broken int }
 
@@ -92,7 +97,7 @@ func (c counts) String() string {
 
 const (
 	standing = 8
-	pause    = 20 * time.Millisecond
+	pause    = 10 * time.Millisecond
 )
 
 func (s space) load(t *testing.T, address string) *load {
@@ -106,6 +111,11 @@ func (s space) load(t *testing.T, address string) *load {
 			t.Fatal(err)
 		}
 		l.done.Go(func() { l.stand(ctx, c) })
+		u, err := s.dial("udp4", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.done.Go(func() { l.drip(ctx, u) })
 	}
 	l.done.Go(func() {
 		for ctx.Err() == nil {
@@ -143,6 +153,33 @@ func (l *load) stand(ctx context.Context, c net.Conn) {
 	}
 }
 
+// drip asks again and again by datagrams of one socket, of which some may be lost.
+func (l *load) drip(ctx context.Context, c net.Conn) {
+	defer c.Close()
+	in := bufio.NewReader(c)
+	for server := ""; ctx.Err() == nil; time.Sleep(pause) {
+		got, _, err := ask(c, in, time.Second)
+		if err != nil || got == server {
+			continue
+		}
+		if server != "" {
+			l.mu.Lock()
+			l.left = append(l.left, leaver{c.LocalAddr().String(), server, got, time.Now().Format(time.StampMilli)})
+			l.mu.Unlock()
+		}
+		server = got
+	}
+}
+
+// leavers are the flows of datagrams that have left their servers since it was asked last.
+func (l *load) leavers() []leaver {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.left
+	l.left = nil
+	return all
+}
+
 func (l *load) count(edit func(*counts)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,6 +208,13 @@ func (l *load) pardons(server string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Contains(l.forgiven, server)
+}
+
+// forgive lets connections to these servers break.
+func (l *load) forgive(servers []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forgiven = append(l.forgiven, servers...)
 }
 
 func (l *load) end() {

@@ -33,12 +33,14 @@ func outlives(t *testing.T, l *lab.Lab) {
 	v.outside = v.space(lab.Router).load(t, v.address)
 	v.fault(load, "another node's engine is killed", func() {
 		load.forgive(v.on(follower))
+		v.outside.forgive(v.on(follower))
 		v.must(l.KillEngine(within(t, time.Minute), follower))
 		time.Sleep(5 * time.Second) // until Swarm has seen it
 		v.served(3)
 	})
 	v.fault(load, "a node loses its power", func() {
 		load.forgive(v.on(lost))
+		v.outside.forgive(v.on(lost))
 		begun := time.Now()
 		v.must(l.Kill(within(t, time.Minute), lost))
 		v.must(l.Eventually(t.Context(), time.Minute, "its backend is out", func() error {
@@ -49,11 +51,4 @@ func outlives(t *testing.T, l *lab.Lab) {
 		}))
 		t.Logf("a backend on a node without power is out after %v", time.Since(begun).Round(10*time.Millisecond))
 	})
-}
-
-// forgive lets connections to these servers break.
-func (l *load) forgive(servers []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.forgiven = append(l.forgiven, servers...)
 }

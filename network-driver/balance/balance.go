@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rolling-swarm/rolling/network-driver/topology"
 	"github.com/rolling-swarm/rolling/network-driver/vip"
 )
 
@@ -21,9 +22,9 @@ type Rules interface {
 	Set(p vip.Plan, whole bool) error
 }
 
-// Node announces what it is told, and says when one of the watched addresses comes or goes elsewhere.
+// Node announces what it is told, as its network's, and says when one of the watched addresses comes or goes elsewhere.
 type Node interface {
-	Serve(ctx context.Context, announce vip.Homes, watch map[netip.Addr]bool)
+	Serve(ctx context.Context, announce map[netip.Addr]topology.NetworkID, watch map[netip.Addr]bool)
 }
 
 // Store keeps what Swarm said over a restart: an engine that starts knows only a part.
@@ -49,6 +50,9 @@ type Balancer struct {
 	mu       sync.Mutex // guards the rest
 	place    vip.Place
 	memory   *vip.Memory
+	ages     vip.Ages
+	patience vip.Patience
+	silent   bool // the engine is
 	informed bool // something is known: without, rules of an earlier run stay
 	unsaved  bool
 	plan     vip.Plan
@@ -63,7 +67,7 @@ func New(rules Rules, store Store, log *slog.Logger, now func() time.Time) *Bala
 	}
 	return &Balancer{
 		rules: rules, store: store, log: log, now: now, wake: make(chan struct{}, 1),
-		memory: vip.NewMemory(known), informed: len(known) > 0,
+		memory: vip.NewMemory(known), ages: vip.Ages{}, informed: len(known) > 0,
 	}
 }
 
@@ -81,8 +85,11 @@ func (b *Balancer) Place(p vip.Place) {
 // See takes what the engine says of the networks that it was asked about.
 func (b *Balancer) See(s vip.Seen, asked []vip.Question) {
 	b.mu.Lock()
-	changed := b.memory.Take(s, asked, b.now()) || !b.informed
-	b.informed, b.unsaved = true, b.unsaved || changed
+	changed := b.silent != s.Silent
+	if b.silent = s.Silent; !s.Silent {
+		news := b.memory.Take(s, asked, b.now()) || !b.informed
+		b.informed, b.unsaved, changed = true, b.unsaved || news, changed || news
+	}
 	b.mu.Unlock()
 	if changed {
 		b.nudge()
@@ -110,8 +117,8 @@ func (b *Balancer) Run(ctx context.Context, n Node) error {
 	var told step
 	for count := 0; ; {
 		if now := b.next(); now.known {
-			if !maps.Equal(now.plan.Homes, told.plan.Homes) || !maps.Equal(now.watch, told.watch) {
-				n.Serve(ctx, now.plan.Homes, now.watch)
+			if !maps.Equal(now.plan.Networks, told.plan.Networks) || !maps.Equal(now.watch, told.watch) {
+				n.Serve(ctx, now.plan.Networks, now.watch)
 				told = now
 			}
 			if now.whole { // else the node's answer comes in a moment
@@ -146,13 +153,17 @@ func (b *Balancer) next() step {
 	services := b.memory.Services()
 	s := step{plan: vip.Make(services, b.place, b.memory.Fit()), watch: vip.Watched(services), known: true}
 	if s.whole = b.place.Covers(s.watch); s.whole {
+		b.ages.Mark(&s.plan, b.now())
+		s.plan.Networks = b.patience.Allow(s.plan, b.place, !b.silent, b.memory.Young(b.now()), b.now())
+		s.plan.Announce = slices.SortedFunc(maps.Keys(s.plan.Networks), netip.Addr.Compare)
 		b.plan = s.plan
 	} else {
-		s.plan.Homes = maps.Clone(s.plan.Homes)
-		for a, home := range b.plan.Homes { // what is announced stays so until more is known
-			s.plan.Homes[a] = home
+		all := maps.Clone(b.plan.Networks) // what is announced stays until more is known
+		if all == nil {
+			all = map[netip.Addr]topology.NetworkID{}
 		}
-		s.plan.Announce = slices.SortedFunc(maps.Keys(s.plan.Homes), netip.Addr.Compare)
+		maps.Copy(all, s.plan.Networks)
+		s.plan.Networks = all
 	}
 	return s
 }

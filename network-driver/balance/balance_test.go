@@ -54,7 +54,7 @@ type fabric struct {
 	last string
 }
 
-func (f *fabric) Serve(_ context.Context, announce vip.Homes, watch map[netip.Addr]bool) {
+func (f *fabric) Serve(_ context.Context, announce map[netip.Addr]topology.NetworkID, watch map[netip.Addr]bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.last = fmt.Sprint(slices.SortedFunc(maps.Keys(announce), netip.Addr.Compare), len(watch))
@@ -70,7 +70,7 @@ var (
 	one   = netip.MustParseAddr("10.210.3.1")
 	two   = netip.MustParseAddr("10.210.3.2")
 	web   = vip.Service{Network: "n1", Name: "web", VIP: netip.MustParseAddr("10.210.3.9"), Tasks: []vip.Task{{Endpoint: "e1", Address: one}, {Endpoint: "e2", Address: two}}}
-	place = vip.Place{Ready: true, Endpoints: []vip.Endpoint{{ID: "e1", Network: "n1", Address: one, Box: "a"}}, Watched: map[netip.Addr]bool{one: true, two: true}, Far: map[netip.Addr]bool{two: true}}
+	place = vip.Place{Ready: true, Endpoints: []vip.Endpoint{{ID: "e1", Network: "n1", Address: one, Box: "a"}}, Watched: map[netip.Addr]bool{one: true, two: true, netip.MustParseAddr("10.210.3.9"): true}, Far: map[netip.Addr]bool{two: true}}
 )
 
 func say(b *balance.Balancer, all ...vip.Service) {
@@ -104,7 +104,7 @@ func TestRulesFollowTheEngineAndTheNode(t *testing.T) {
 		if got, want := k.String(), "map[a:[{10.210.3.9 [10.210.3.1 10.210.3.2]}]] [{10.210.3.9 [10.210.3.1]}]"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
-		if f.String() != "[10.210.3.9] 2" {
+		if f.String() != "[10.210.3.9] 3" {
 			t.Errorf("the fabric is told %s", f)
 		}
 		p := place
@@ -132,7 +132,7 @@ func TestRulesFollowTheEngineAndTheNode(t *testing.T) {
 		p.Watched, p.Far = nil, nil
 		b.Place(p)
 		synctest.Wait()
-		if k.times != 0 || f.String() != "[10.210.3.9] 2" {
+		if k.times != 0 || f.String() != "[10.210.3.9] 3" {
 			t.Errorf("before the node told of the backends the rules are %s, and the fabric is told %s", k, f)
 		}
 		b.Place(place)

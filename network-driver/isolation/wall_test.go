@@ -19,6 +19,7 @@ type packet struct {
 	protocol permits.Protocol
 	port     uint16
 	answer   bool
+	stands   bool // its connection was answered
 }
 
 // passes goes through the rules as the kernel does.
@@ -37,7 +38,7 @@ func (w Wall) passes(t interface{ Fatalf(string, ...any) }, p packet) bool {
 				matched = matched && p.answer
 			case "--ctstate":
 				i++
-				matched = false
+				matched = matched && p.stands && rule[i] == "ESTABLISHED"
 			case "--dport":
 				i++
 				matched = matched && rule[i] == strconv.Itoa(int(p.port))
@@ -143,9 +144,19 @@ func TestTheWallSaysWhatTheVerdictSays(t *testing.T) {
 				for _, protocol := range []permits.Protocol{permits.TCP, permits.UDP, "icmp"} {
 					for _, port := range []uint16{80, 443, 8080} {
 						v := b.Judge(from, to, protocol, port)
-						p := packet{from, to, protocol, port, false}
+						p := packet{from: from, to: to, protocol: protocol, port: port}
 						if w.passes(t, p) != v.Allowed && (b.Isolates() || v.From.Kind == Local && v.To.Kind == Local) {
 							t.Fatalf("the wall lets %+v pass: %t; the verdict is %+v\n%s", p, !v.Allowed, v, w)
+						}
+						if w.Eased().passes(t, p) != w.passes(t, p) {
+							t.Fatalf("the eased wall judges %+v, which begins, otherwise\n%s", p, w)
+						}
+						p.stands = true
+						if w.passes(t, p) != v.Allowed && b.Isolates() {
+							t.Fatalf("%+v stands, and passes: %t; the verdict is %+v\n%s", p, !v.Allowed, v, w)
+						}
+						if !w.Eased().passes(t, p) {
+							t.Fatalf("%+v stands, and the eased wall keeps it back\n%s", p, w)
 						}
 						if p.answer = true; b.Isolates() && !w.passes(t, p) {
 							t.Fatalf("an answer %+v is kept back\n%s", p, w)
@@ -153,6 +164,15 @@ func TestTheWallSaysWhatTheVerdictSays(t *testing.T) {
 					}
 				}
 			}
+		}
+	})
+}
+
+func TestAnEasedWallIsTheSameWall(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := books().Draw(t, "book").Wall(Four, nil)
+		if e := w.Eased(); e.Exceeds(w) || w.Exceeds(e) {
+			t.Fatalf("to ease it opens or closes something:\n%s", w)
 		}
 	})
 }

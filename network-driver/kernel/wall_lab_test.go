@@ -131,6 +131,15 @@ func TestTheWallConvergesWhereDockersRulesAre(t *testing.T) {
 				t.Errorf("when the last has left the bridge:\n%s\nwant:\n%s", routed, once)
 			}
 
+			w := shops(document("payments:8080", "gateway")).Wall(isolation.Four, guard)
+			const ease = "-A ROLLING-ISOLATE -m conntrack --ctstate ESTABLISHED -j RETURN\n"
+			if eased := x.set(w.Eased()); !strings.Contains(eased, "-N ROLLING-ISOLATE\n") || strings.Index(eased, ease) != strings.Index(eased, "-A ROLLING-ISOLATE") {
+				t.Errorf("what stands is not let go on first of all:\n%s", eased)
+			}
+			if strict := x.set(w); sorted(strict) != sorted(once) {
+				t.Errorf("no more eased it is\n%s\nwas:\n%s", strict, once)
+			}
+
 			s.Must(program + " -t mangle -F ROLLING-DENIED")
 			s.Must(program + " -t mangle -D FORWARD -i rl+ -j ROLLING-ISOLATE")
 			s.Must(program + " -t mangle -A ROLLING-ISOLATE -s 192.0.2.9 -j ACCEPT")

@@ -70,7 +70,7 @@ func addrs(of ...int) []netip.Addr {
 	return all
 }
 
-// answer serves in a namespace: each line, and each datagram, is answered by who serves and whom it saw.
+// answer serves in a namespace: each line, and each datagram, is answered by who serves and whom it saw, or by much.
 func (w *world) answer(s lan.Space, name string) {
 	var tcp net.Listener
 	var udp net.PacketConn
@@ -91,6 +91,10 @@ func (w *world) answer(s lan.Space, name string) {
 			go func() {
 				defer c.Close()
 				for in := bufio.NewScanner(c); in.Scan(); {
+					if in.Text() == "much" {
+						fmt.Fprintln(c, strings.Repeat("x", 20000))
+						continue
+					}
 					fmt.Fprintf(c, "%s %s\n", name, c.RemoteAddr().(*net.TCPAddr).IP)
 				}
 			}()

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -30,9 +29,9 @@ type chain struct {
 // rule is known in the kernel by its text, which stands beside it as a remark: a rule is never changed, only replaced.
 type rule struct {
 	text     string
-	backends []netip.Addr
+	backends []netip.Addr // to which it rewrites
 	what     []expr.Any
-	spread   bool // over several backends, by a map of its own
+	choice   *choice // what follows, if the rule asks a set or a map
 }
 
 // boxChains are those of a container's namespace: what it sends to a virtual address goes to a backend. The first stays
@@ -52,11 +51,14 @@ func boxChains(all []vip.Balance) []chain {
 // pools, who came to the node since their own namespace does not know the address: the fast path would carry a backend's
 // answer past the node, so such a client is shown to the backend as the node itself.
 func nodeChains(p vip.Plan) []chain {
-	return full(0,
+	all := full(0,
 		chain{name: "output", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput, first: nftables.ChainPriorityNATDest, rules: rewrites(p.Node)},
 		chain{name: "postrouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, first: nftables.ChainPriorityNATSource, rules: returns(p)},
-		chain{name: "prerouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting, first: nftables.ChainPriorityNATDest, rules: rewrites(p.Node)},
+		chain{name: "prerouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting, first: nftables.ChainPriorityNATDest, rules: slices.Concat(datagrams(p.Ways), rewrites(p.Node))},
 	)
+	all = append(all, searches(p)...)
+	slices.SortFunc(all, func(a, b chain) int { return strings.Compare(a.name, b.name) })
+	return all
 }
 
 // full leaves out chains without a rule, but for the first few.
@@ -81,9 +83,12 @@ func rewrites(all []vip.Balance) []rule {
 		if len(b.Backends) == 0 {
 			continue
 		}
-		r := rule{text: remarkFor(b.VIP, "to", b.Backends), backends: b.Backends, what: target(b.VIP), spread: len(b.Backends) > 1}
-		if !r.spread {
+		r := rule{text: remarkFor(b.VIP, "to", b.Backends), backends: b.Backends, what: target(b.VIP)}
+		if len(b.Backends) == 1 {
 			r.what = append(r.what, &expr.Immediate{Register: register, Data: b.Backends[0].AsSlice()}, rewrite())
+		} else {
+			r.what = append(r.what, &expr.Numgen{Register: register, Modulus: uint32(len(b.Backends)), Type: unix.NFT_NG_INCREMENTAL})
+			r.choice = numbered(b.Backends, rewrite())
 		}
 		rules = append(rules, r)
 	}
@@ -111,45 +116,66 @@ func refusals(all []vip.Balance) []rule {
 }
 
 func returns(p vip.Plan) []rule {
-	var rules []rule
 	var all []netip.Addr
 	for _, b := range p.Node {
 		all = append(all, b.Backends...)
 	}
 	slices.SortFunc(all, netip.Addr.Compare)
+	all = slices.Compact(all)
+	var rules []rule
 	for _, pool := range p.Pools {
-		for _, a := range slices.Compact(slices.Clone(all)) {
-			mask := binary.BigEndian.AppendUint32(nil, ^uint32(0)<<(32-pool.Bits()))
-			what := []expr.Any{
-				&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: sourceAt, Len: 4},
-				&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: mask, Xor: make([]byte, 4)},
-				&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: pool.Masked().Addr().AsSlice()},
-			}
-			what = append(append(what, target(a)...),
-				&expr.Ct{Register: register, Key: expr.CtKeySTATUS},
-				&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, dnatDone), Xor: make([]byte, 4)},
-				&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: make([]byte, 4)},
-				&expr.Masq{})
-			rules = append(rules, rule{text: fmt.Sprintf("from %s to %s", pool, a), what: what})
+		if len(all) == 0 {
+			break
 		}
+		what := slices.Concat(from(pool), status(dnatDone, expr.CmpOpNeq), []expr.Any{load(targetAt)})
+		rules = append(rules, rule{text: remarkOf(fmt.Sprintf("from %s to %d", pool, len(all)), all), what: what, choice: oneOf(all, &expr.Masq{})})
 	}
 	return rules
 }
 
+// from asks whether the packet's sender is in the pool.
+func from(pool netip.Prefix) []expr.Any {
+	mask := binary.BigEndian.AppendUint32(nil, ^uint32(0)<<(32-pool.Bits()))
+	return []expr.Any{
+		load(sourceAt),
+		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: mask, Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: pool.Masked().Addr().AsSlice()},
+	}
+}
+
+// status asks whether the packet's flow has one of the bits (Neq) or none of them (Eq). One without a flow is neither.
+func status(bits uint32, op expr.CmpOp) []expr.Any {
+	return []expr.Any{
+		&expr.Ct{Register: register, Key: expr.CtKeySTATUS},
+		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, bits), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: op, Register: register, Data: make([]byte, 4)},
+	}
+}
+
+// load reads one of the packet's addresses.
+func load(at uint32) expr.Any {
+	return &expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: at, Len: 4}
+}
+
 func target(a netip.Addr) []expr.Any {
 	return []expr.Any{
-		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: targetAt, Len: 4},
+		load(targetAt),
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: a.AsSlice()},
 	}
 }
 
 // remarkFor names the virtual address for people, and all backends by a digest: a remark has 128 bytes at most.
 func remarkFor(v netip.Addr, what string, backends []netip.Addr) string {
+	return remarkOf(fmt.Sprintf("vip %s %s %d", v, what, len(backends)), backends)
+}
+
+func remarkOf(what string, addresses []netip.Addr) string {
 	h := sha256.New()
-	for _, a := range backends {
-		h.Write(a.AsSlice())
+	for _, a := range addresses {
+		b := a.As16() // the zero address is one, too
+		h.Write(b[:])
 	}
-	return fmt.Sprintf("vip %s %s %d %s", v, what, len(backends), hex.EncodeToString(h.Sum(nil))[:16])
+	return what + " " + hex.EncodeToString(h.Sum(nil))[:16]
 }
 
 // subject is the virtual address that a remark names.
@@ -177,60 +203,4 @@ func texts(all []chain) string {
 		}
 	}
 	return b.String()
-}
-
-// write makes the table what it should be, in one step: no packet meets half of it.
-func write(conn *nftables.Conn, have, want []chain) error {
-	t := &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4}
-	if len(want) == 0 {
-		conn.DelTable(t)
-		if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("remove table %s: %w", tableName, err)
-		}
-		return nil
-	}
-	conn.AddTable(t)
-	stays := map[string]bool{}
-	for i, c := range want {
-		stays[c.name] = true
-		k := conn.AddChain(&nftables.Chain{Table: t, Name: c.name, Type: c.kind, Hooknum: c.hook, Priority: c.first})
-		conn.FlushChain(k)
-		for j, r := range c.rules {
-			if err := add(conn, k, r, uint32(i<<16|j+1)); err != nil {
-				return err
-			}
-		}
-	}
-	for _, c := range have {
-		if !stays[c.name] {
-			k := &nftables.Chain{Table: t, Name: c.name}
-			conn.FlushChain(k)
-			conn.DelChain(k)
-		}
-	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("write table %s: %w", tableName, err)
-	}
-	return nil
-}
-
-// add appends a rule. Its map's number is its own within the step: the library's counter is shared with others.
-func add(conn *nftables.Conn, k *nftables.Chain, r rule, number uint32) error {
-	what := r.what
-	if r.spread {
-		m := &nftables.Set{Table: k.Table, ID: number, Name: "__map%d", Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger, DataType: nftables.TypeIPAddr}
-		var values []nftables.SetElement
-		for i, a := range r.backends {
-			values = append(values, nftables.SetElement{Key: binary.NativeEndian.AppendUint32(nil, uint32(i)), Val: a.AsSlice()})
-		}
-		if err := conn.AddSet(m, values); err != nil {
-			return fmt.Errorf("backends of %s: %w", r.text, err)
-		}
-		what = append(slices.Clone(what),
-			&expr.Numgen{Register: register, Modulus: uint32(len(r.backends)), Type: unix.NFT_NG_INCREMENTAL},
-			&expr.Lookup{SourceRegister: register, DestRegister: register, IsDestRegSet: true, SetName: m.Name, SetID: m.ID},
-			rewrite())
-	}
-	conn.AddRule(&nftables.Rule{Table: k.Table, Chain: k, Exprs: what, UserData: userdata.AppendString(nil, userdata.TypeComment, r.text)})
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rolling-swarm/rolling/network-driver/fabric"
+	"github.com/rolling-swarm/rolling/network-driver/isolation"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
 )
 
@@ -115,17 +116,25 @@ func (n *Node) announce() {
 			own = append(own, six)
 		}
 	}
-	for a, home := range n.serving.announce {
-		if !told[a] && guard.Holds(a) == nil {
-			own = append(own, fabric.Announcement{Address: a, Mark: policy.Trusted(n.state.Networks[home].Options.Class())}) // to routers, too, whose next hops are all nodes with a backend
-		}
-	}
+	own = append(own, n.virtual(told, guard, policy)...)
 	slices.SortFunc(own, func(a, b fabric.Announcement) int { return a.Address.Compare(b.Address) })
 	slices.SortFunc(problems, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
 	n.note("addresses", errors.Join(problems...))
 	n.parts.Announcer.Stand(n.uplink)
 	n.parts.Announcer.Announce(own)
 	n.place()
+}
+
+// virtual are the announcements of virtual addresses that no container has: to routers, too, whose next hops are all nodes
+// with a backend, and with the mark of their network, so that they are open to whom its containers are.
+func (n *Node) virtual(told map[netip.Addr]bool, guard topology.Guard, policy isolation.Policy) []fabric.Announcement {
+	var all []fabric.Announcement
+	for a, network := range n.serving.announce {
+		if w, known := n.state.Networks[network]; known && !told[a] && guard.Holds(a) == nil {
+			all = append(all, fabric.Announcement{Address: a, Mark: policy.Trusted(w.Options.Class())})
+		}
+	}
+	return all
 }
 
 // gate lets the firewall accept what is forwarded to containers here, and as a border of the Swarm to those elsewhere.

@@ -63,6 +63,7 @@ func (n *Node) permit(d permits.Document, trouble error) {
 	n.parts.Log.Info("the policy", "revision", d.Revision, "projects", len(d.Projects), "permits", len(d.Permits))
 	if n.refused == nil {
 		n.fast()
+		n.place()
 	}
 }
 
@@ -130,25 +131,42 @@ func (n *Node) carry(touched []string) error {
 	return err
 }
 
-// build makes the firewall keep apart what the book says.
+// build makes the firewall keep apart what the book says. What stands is let go on unseen, as long as all that is not
+// allowed any more can be ended; else each packet is judged.
 func (n *Node) build(b isolation.Book) error {
 	w, w6 := b.Wall(isolation.Four, n.parts.Isolation.Guarded), b.Wall(isolation.Six, n.parts.Isolation.Guarded)
-	err := n.parts.Isolation.Wall.Set(w, w6)
-	n.note("isolation", err)
+	if len(n.apart.wall.Rules)+len(n.apart.wall6.Rules) == 0 && len(w.Rules)+len(w6.Rules) > 0 {
+		n.apart.owed = true // nobody knows what has begun before
+	}
+	err := n.raise(w, w6)
 	n.clashes(b.Policy.Clashes)
 	if err != nil {
 		return err
 	}
-	n.apart.owed = n.apart.owed || n.apart.wall.Exceeds(w) || n.apart.wall6.Exceeds(w6)
-	if n.apart.wall, n.apart.wall6 = w, w6; n.apart.owed && (n.settled || len(n.inherited) == 0) { // before, little is known of who is where
+	before := n.apart.owed
+	n.apart.owed = before || n.apart.wall.Exceeds(w) || n.apart.wall6.Exceeds(w6)
+	n.apart.wall, n.apart.wall6 = w, w6
+	if n.apart.owed && (n.settled || len(n.inherited) == 0) { // before, little is known of who is where
 		n.end(b)
+	}
+	if n.apart.owed != before {
+		return n.raise(w, w6)
 	}
 	return nil
 }
 
-// end cuts connections that the firewall lets go on as answers.
+// raise lays the wall, eased while nothing is owed.
+func (n *Node) raise(w, w6 isolation.Wall) error {
+	if !n.apart.owed {
+		w, w6 = w.Eased(), w6.Eased()
+	}
+	err := n.parts.Isolation.Wall.Set(w, w6)
+	n.note("isolation", err)
+	return err
+}
+
+// end cuts connections that the firewall lets go on. What fails is tried again with the next look at everything.
 func (n *Node) end(b isolation.Book) {
-	n.apart.owed = false
 	gone, err := n.parts.Isolation.Wall.Cut(func(from, to netip.Addr, protocol permits.Protocol, port uint16) bool {
 		_, here := b.Here[from]
 		if _, there := b.Here[to]; !here && !there {
@@ -156,6 +174,7 @@ func (n *Node) end(b isolation.Book) {
 		}
 		return b.Judge(from, to, protocol, port).Allowed
 	})
+	n.apart.owed = err != nil
 	n.note("connections", err)
 	if n.apart.cut += gone; gone > 0 {
 		n.parts.Log.Info("ended connections that are not allowed any more", "connections", gone)

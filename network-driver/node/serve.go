@@ -17,13 +17,13 @@ type Balancer interface {
 
 // serving is what the balancer asks of the node.
 type serving struct {
-	announce vip.Homes           // virtual addresses with a backend here
-	watch    map[netip.Addr]bool // backends anywhere
+	announce map[netip.Addr]topology.NetworkID // virtual addresses with a backend here
+	watch    map[netip.Addr]bool               // backends anywhere
 }
 
 // Serve announces virtual addresses beside the containers' own, and tells the balancer when one of the watched addresses
 // comes or goes.
-func (n *Node) Serve(ctx context.Context, announce vip.Homes, watch map[netip.Addr]bool) {
+func (n *Node) Serve(ctx context.Context, announce map[netip.Addr]topology.NetworkID, watch map[netip.Addr]bool) {
 	select {
 	case n.serve <- serving{announce, watch}:
 	case <-ctx.Done():
@@ -43,7 +43,7 @@ func (n *Node) place() {
 	if n.parts.Balancer == nil || n.refused != nil {
 		return
 	}
-	p := vip.Place{Ready: true, Pools: n.state.Pools(), Watched: n.serving.watch, Far: map[netip.Addr]bool{}}
+	p := vip.Place{Ready: true, Pools: n.pools(), Watched: n.serving.watch, Far: map[netip.Addr]bool{}, Nodes: map[netip.Addr]netip.Addr{}}
 	for _, id := range slices.Sorted(maps.Keys(n.state.Endpoints)) {
 		if e := n.state.Endpoints[id]; e.Phase == topology.Joined {
 			p.Endpoints = append(p.Endpoints, vip.Endpoint{ID: id, Network: e.Network, Address: e.Address, Box: topology.BoxOf(e.Sandbox)})
@@ -51,11 +51,22 @@ func (n *Node) place() {
 	}
 	far := n.far()
 	for a := range n.serving.watch {
-		if _, told := n.apart.marks[a]; told || far[netip.PrefixFrom(a, a.BitLen())].IsValid() { // also on a physical network
+		via := far[netip.PrefixFrom(a, a.BitLen())]
+		if _, told := n.apart.marks[a]; told || via.IsValid() { // what is only told of is on a physical network
 			p.Far[a] = true
+		}
+		if via.IsValid() {
+			p.Nodes[a] = via
 		}
 	}
 	n.parts.Balancer.Place(p)
+}
+
+// pools are those of all containers anywhere: the fast path may carry the answer to any of them past the node.
+func (n *Node) pools() []netip.Prefix {
+	all := topology.OfOneFamily(slices.Concat(n.state.Pools(), n.apart.document.Pools), false)
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return slices.Compact(all)
 }
 
 // concerns says that one of the routes is to a watched address.

@@ -58,7 +58,7 @@ func TestVirtualAddressesAreAnnouncedAndTheirBackendsWatched(t *testing.T) {
 		own := "[{a10000000000000 n1 10.210.3.7 1}] 1"
 		see("with a container", "[10.210.3.7]", own+" map[]")
 		virtual, other := netip.MustParseAddr("10.210.3.99"), netip.MustParseAddr("10.210.3.50")
-		h.Serve(ctx, vip.Homes{virtual: "n1", e1.Address: "n1", node: "n1"}, map[netip.Addr]bool{other: true})
+		h.Serve(ctx, map[netip.Addr]topology.NetworkID{virtual: "n1", e1.Address: "n1", node: "n1", other: "unknown"}, map[netip.Addr]bool{other: true})
 		see("with a virtual address, and none that a container or a node has", "[10.210.3.7 10.210.3.99]", own+" map[]")
 		there := kerneltest.Road("10.210.3.50", "10.98.0.22")
 		h.Learn(ctx, []topology.Route{there, kerneltest.Road("10.210.3.51", "10.98.0.22")})

@@ -76,7 +76,7 @@ func (s *Services) Run(ctx context.Context, ask func() []vip.Question, tell func
 			case err == nil:
 				said = ""
 			}
-			if seen.Services != nil {
+			if seen.Services != nil || seen.Silent {
 				tell(seen, all)
 			}
 		}
@@ -124,7 +124,7 @@ func (s *Services) follow(ctx context.Context, changed chan<- struct{}) {
 func (s *Services) look(ctx context.Context, all []vip.Question) (vip.Seen, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	none := vip.Seen{}
+	none := vip.Seen{Silent: true}
 	if !s.agreed {
 		// An engine that starts may answer without its version, which the client would take for good.
 		if _, err := s.docker.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true, ForceNegotiate: true}); err != nil {

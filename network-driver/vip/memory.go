@@ -14,6 +14,8 @@ import (
 type Seen struct {
 	Services map[topology.NetworkID][]Service // of the networks that it answered for; a failed answer is not in it
 	Fit      map[topology.EndpointID]bool     // of containers that run here: well, or paused, starting or unhealthy; nil: it did not say
+	// Silent: the engine does not answer. Nothing else is said then.
+	Silent bool
 	// Young: the engine answers again after a silence. What it knows of other nodes comes back one by one.
 	Young bool
 }
@@ -115,6 +117,9 @@ func (m *Memory) Services() []Service {
 		return strings.Compare(a.Name, b.Name)
 	})
 }
+
+// Young says that the engine may not have said all yet.
+func (m *Memory) Young(now time.Time) bool { return now.Before(m.hold) }
 
 // Fit is what the engine said last of containers here.
 func (m *Memory) Fit() map[topology.EndpointID]bool { return m.fit }

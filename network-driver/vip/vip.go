@@ -43,8 +43,9 @@ type Place struct {
 	Ready     bool       // the node serves; before, nothing here says what should be
 	Endpoints []Endpoint // joined ones
 	Pools     []netip.Prefix
-	Watched   map[netip.Addr]bool // what was asked for
-	Far       map[netip.Addr]bool // of them those that are announced elsewhere
+	Watched   map[netip.Addr]bool       // what was asked for
+	Far       map[netip.Addr]bool       // of them those that are announced elsewhere
+	Nodes     map[netip.Addr]netip.Addr // by which node each of them is reached, as far as that is known
 }
 
 // Covers says that the place tells of all these addresses: a plan made of less would take living backends for dead.
@@ -65,19 +66,17 @@ type Balance struct {
 
 // Plan is what should be.
 type Plan struct {
-	Boxes    map[string][]Balance // by sandbox: for clients inside
-	Node     []Balance            // for clients outside: containers of this node only, so that the client's address is kept
-	Pools    []netip.Prefix       // containers' addresses: one that comes to the node as a client must get its answer by the node, too
-	Announce []netip.Addr         // virtual addresses that have a backend here, sorted
-	Homes    Homes                // whose these are
+	Boxes    map[string][]Balance              // by sandbox: for clients inside
+	Node     []Balance                         // for clients outside: containers of this node only, so that the client's address is kept
+	Ways     []Way                             // for flows from outside that began on another node
+	Pools    []netip.Prefix                    // containers' addresses: one that comes to the node as a client must get its answer by the node, too
+	Announce []netip.Addr                      // virtual addresses that have a backend here, sorted
+	Networks map[netip.Addr]topology.NetworkID // of those
 }
-
-// Homes are the networks of virtual addresses.
-type Homes map[netip.Addr]topology.NetworkID
 
 // Make is the plan for these services. What the engine does not say of containers here, fit, is taken for well.
 func Make(services []Service, p Place, fit map[topology.EndpointID]bool) Plan {
-	plan := Plan{Boxes: map[string][]Balance{}, Pools: p.Pools, Homes: Homes{}}
+	plan := Plan{Boxes: map[string][]Balance{}, Pools: p.Pools, Networks: map[netip.Addr]topology.NetworkID{}}
 	local := map[netip.Addr]topology.EndpointID{}
 	boxes := map[topology.NetworkID][]string{}
 	for _, e := range p.Endpoints {
@@ -86,23 +85,16 @@ func Make(services []Service, p Place, fit map[topology.EndpointID]bool) Plan {
 			boxes[e.Network] = append(boxes[e.Network], e.Box)
 		}
 	}
-	alive := func(t Task) bool {
-		if id, here := local[t.Address]; here {
-			well, said := fit[id]
-			return well || !said
-		}
-		return p.Far[t.Address]
-	}
 	node := map[netip.Addr][]netip.Addr{}
 	for _, s := range services {
-		all := backends(s, alive)
+		all := takers(s, p, local, fit)
 		for _, box := range boxes[s.Network] {
 			plan.Boxes[box] = append(plan.Boxes[box], Balance{s.VIP, turn(all, box, s.VIP)})
 		}
 		for _, a := range all {
 			if _, here := local[a]; here {
 				node[s.VIP] = append(node[s.VIP], a)
-				plan.Homes[s.VIP] = s.Network
+				plan.Networks[s.VIP] = s.Network
 			}
 		}
 	}
@@ -114,30 +106,39 @@ func Make(services []Service, p Place, fit map[topology.EndpointID]bool) Plan {
 		plan.Node = append(plan.Node, Balance{v, node[v]})
 		plan.Announce = append(plan.Announce, v)
 	}
+	plan.Ways = ways(services, p, local, fit)
 	return plan
 }
 
-func byVIP(a, b Balance) int { return a.VIP.Compare(b.VIP) }
+// takers are the addresses that take new flows, sorted: the living ones that stay, and if there are none, those that are
+// about to go, which serve until they are stopped.
+func takers(s Service, p Place, local map[netip.Addr]topology.EndpointID, fit map[topology.EndpointID]bool) []netip.Addr {
+	alive := func(t Task) bool {
+		if id, here := local[t.Address]; here {
+			well, said := fit[id]
+			return well || !said
+		}
+		return p.Far[t.Address]
+	}
+	if stay := addresses(s, func(t Task) bool { return alive(t) && !t.Leaving }); len(stay) > 0 {
+		return stay
+	}
+	return addresses(s, alive)
+}
 
-// backends are the addresses that take new flows, sorted: the living ones that stay, and if there are none, those that
-// are about to go, which serve until they are stopped.
-func backends(s Service, alive func(Task) bool) []netip.Addr {
-	var stay, leave []netip.Addr
+// addresses are those of the tasks for which it holds, sorted.
+func addresses(s Service, holds func(Task) bool) []netip.Addr {
+	var all []netip.Addr
 	for _, t := range s.Tasks {
-		switch {
-		case !alive(t):
-		case t.Leaving:
-			leave = append(leave, t.Address)
-		default:
-			stay = append(stay, t.Address)
+		if holds(t) {
+			all = append(all, t.Address)
 		}
 	}
-	if len(stay) == 0 {
-		stay = leave
-	}
-	slices.SortFunc(stay, netip.Addr.Compare)
-	return slices.Compact(stay)
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
 }
+
+func byVIP(a, b Balance) int { return a.VIP.Compare(b.VIP) }
 
 // turn begins the list elsewhere for each client: a hundred clients that ask once must not all ask the same backend.
 func turn(all []netip.Addr, box string, v netip.Addr) []netip.Addr {
@@ -150,10 +151,12 @@ func turn(all []netip.Addr, box string, v netip.Addr) []netip.Addr {
 	return slices.Concat(all[at:], all[:at])
 }
 
-// Watched are the addresses of which the plan wants to know whether they are announced elsewhere.
+// Watched are the addresses of which the plan wants to know whether they are announced elsewhere: backends, and virtual
+// ones.
 func Watched(services []Service) map[netip.Addr]bool {
 	all := map[netip.Addr]bool{}
 	for _, s := range services {
+		all[s.VIP] = true
 		for _, t := range s.Tasks {
 			all[t.Address] = true
 		}

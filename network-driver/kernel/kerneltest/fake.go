@@ -386,7 +386,7 @@ func (w FakeWall) Cut(func(from, to netip.Addr, protocol permits.Protocol, port 
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	w.f.cuts++
-	return 0, nil
+	return 0, w.f.effect("cut wall")
 }
 
 // Denied is none.
