@@ -134,6 +134,7 @@ func TestAddressesStayTrueThroughFaults(t *testing.T) {
 		{"a plugin is switched off and on", (*office).pluginIsSwitchedOff},
 		{"an engine dies", (*office).engineDies},
 		{"two stacks on one subnet, removed and deployed anew at once", (*office).twoStacksShareASubnet},
+		{"a node joins later", (*office).nodeJoins},
 	})
 }
 
