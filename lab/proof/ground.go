@@ -346,7 +346,8 @@ func (w *World) updated(ctx context.Context, leader string, within time.Duration
 			return err
 		}
 		if state = strings.TrimSpace(state); !strings.HasPrefix(state, "completed") {
-			return fmt.Errorf("its state is %q", state)
+			ps, _ := w.Lab.Docker(ctx, leader, "service", "ps", ordersService, "--no-trunc", "--format", "{{.Name}} {{.Node}} {{.CurrentState}} {{.Error}}") // only for the error's text
+			return fmt.Errorf("its state is %q: %s", state, strings.Join(strings.Split(strings.TrimSpace(ps), "\n"), "; "))
 		}
 		return nil
 	})
