@@ -79,12 +79,13 @@ test-long: need-go need-root ## the slow rounds that every test run need not pay
 
 # MATRIX narrows the engines: make test-matrix MATRIX=trixie; mixed is a Swarm whose nodes have different ones.
 MATRIX ?= bookworm trixie forky mixed
-MATRIX_TESTS := Ground|BadNetworks|FullPool|JoinsLater|Address
+MATRIX_TESTS := Ground|BadNetworks|FullPool|Address|IPv6|Label|Published|LAN
 .PHONY: test-matrix
-test-matrix: need-go need-root ## networks and addresses on engines 20.10, 26.1, 28.5 and on a mixed Swarm
+test-matrix: need-go need-root ## networks, addresses, isolation and faults on engines 20.10, 26.1, 28.5 and on a mixed Swarm
 	lab/lab need $(TEST_PACKAGES)
-	@for suite in $(MATRIX); do echo "== engine $$suite"; \
-	  LAB_SUITE=$$suite go test -tags lab -count=1 -p 1 -timeout 40m -run '$(if $(filter .,$(RUN)),$(MATRIX_TESTS),$(RUN))' ./lab/e2e/...; done
+	@failed=; for suite in $(MATRIX); do echo "== engine $$suite"; \
+	  LAB_SUITE=$$suite go test -tags lab -count=1 -p 2 -timeout 40m -run '$(if $(filter .,$(RUN)),$(MATRIX_TESTS),$(RUN))' ./lab/e2e/... || failed="$$failed $$suite"; done; \
+	  [ -z "$$failed" ] || { echo "make: failed on:$$failed" >&2; exit 1; }
 
 .PHONY: fuzz bench lint clean
 FUZZTIME ?= 30s
