@@ -12,10 +12,13 @@ PROGRAMS := ./agent ./ipam-driver ./network-driver ./logdriver ./exporter
 # RUN narrows a tier of tests: make test-lab RUN=TestLeader
 RUN ?= .
 # The packages that hold tests for real kernels, engines and parts; the others need Go alone.
-LAB_TESTS = $(filter-out $(UI_TESTS),$(shell grep -rl --include='*_test.go' '^//go:build lab' . | xargs -rn1 dirname | sort -u))
+# The longest begin first, so that no processor is idle at the end.
+LONGEST := ./agent ./lab/e2e/proofs ./lab/e2e ./lab/e2e/addresses ./network-driver ./manager/engine ./lab
+LAB_TESTS = $(LONGEST) $(filter-out $(UI_TESTS) $(LONGEST),$(shell grep -rl --include='*_test.go' '^//go:build lab' . | xargs -rn1 dirname | sort -u))
 LONG_TESTS = $(filter-out $(ROUNDS_TESTS),$(shell grep -rl --include='*_test.go' '^//go:build lab && long' . | xargs -rn1 dirname | sort -u))
 # Round upon round of faults: hours.
 ROUNDS_TESTS := ./lab/e2e/addresses
+MODULE := github.com/rolling-swarm/rolling
 # The dashboard in a real browser, which installs itself.
 UI_TESTS := ./lab/browser
 # What tests in network namespaces run of Debian's; what a lab needs, it installs by itself.
@@ -61,15 +64,18 @@ demo: need-go need-root ## lab, plugins, examples/orders; prints one line a proo
 demo-down: need-go need-root ## remove the demonstration's lab without a trace
 	lab/lab down --name demo
 
-.PHONY: test test-unit test-lab test-ui
-test: test-unit test-lab test-ui ## every test
-test-unit: need-go ## the tests that need Go alone
-	go vet ./...
-	go vet -tags lab ./...
+.PHONY: test vet test-others test-unit test-lab test-ui
+test: vet test-others test-lab test-ui ## every test
+vet: need-go
+	go vet -tags lab,long ./...
+# test-lab runs a package's other tests, too: what it runs is not run twice.
+test-others: need-go
+	go test -run '$(RUN)' $$(go list ./... | grep -vxF "$$(printf '$(MODULE)%s\n' $(LAB_TESTS:.%=%))")
+test-unit: need-go vet ## the tests that need Go alone
 	go test -run '$(RUN)' ./...
 test-lab: need-go need-root ## the tests that need root: real kernels, engines, Swarms
 	lab/lab need $(TEST_PACKAGES)
-	go test -tags lab -p 2 -timeout 40m -run '$(RUN)' $(LAB_TESTS)
+	go test -tags lab -p 2 -parallel 3 -timeout 40m -run '$(RUN)' $(LAB_TESTS)
 test-ui: need-go need-root ## the dashboard in a headless Chromium
 	go test -tags lab -timeout 5m -run '$(RUN)' $(UI_TESTS)
 
@@ -82,12 +88,13 @@ test-long: need-go need-root ## the slow rounds that every test run need not pay
 
 # MATRIX narrows the engines: make test-matrix MATRIX=trixie; mixed is a Swarm whose nodes have different ones.
 MATRIX ?= bookworm trixie forky mixed
-MATRIX_TESTS := Ground|BadNetworks|FullPool|JoinsLater|Address
+MATRIX_TESTS := Ground|BadNetworks|FullPool|Address|IPv6|Label|Published|LAN
 .PHONY: test-matrix
-test-matrix: need-go need-root ## networks and addresses on engines 20.10, 26.1, 28.5 and on a mixed Swarm
+test-matrix: need-go need-root ## networks, addresses, isolation and faults on engines 20.10, 26.1, 28.5 and on a mixed Swarm
 	lab/lab need $(TEST_PACKAGES)
-	@for suite in $(MATRIX); do echo "== engine $$suite"; \
-	  LAB_SUITE=$$suite go test -tags lab -count=1 -p 1 -timeout 40m -run '$(if $(filter .,$(RUN)),$(MATRIX_TESTS),$(RUN))' ./lab/e2e/...; done
+	@failed=; for suite in $(MATRIX); do echo "== engine $$suite"; \
+	  LAB_SUITE=$$suite go test -tags lab -count=1 -p 2 -timeout 40m -run '$(if $(filter .,$(RUN)),$(MATRIX_TESTS),$(RUN))' ./lab/e2e/... || failed="$$failed $$suite"; done; \
+	  [ -z "$$failed" ] || { echo "make: failed on:$$failed" >&2; exit 1; }
 
 .PHONY: fuzz bench lint clean
 FUZZTIME ?= 30s

@@ -104,6 +104,7 @@ func (w *writing) other(tag string, change func()) {
 }
 
 func TestUpgradesOfTheLogPluginLoseNoLine(t *testing.T) {
+	t.Parallel()
 	w := newWriting(t)
 	plugin := w.plugin()
 	took := func(what string, load func() (string, error), want string) {
@@ -151,6 +152,7 @@ func (w *writing) reframe() {
 // TestAKilledLogPluginGoesOnWhereItWas kills the program, which the launcher starts again, and the launcher, which the
 // engine starts again. What was read from a pipe and is not in the spool yet would be lost: at this rate nothing is.
 func TestAKilledLogPluginGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	w := newWriting(t)
 	for _, name := range []string{"/tmp/worker-", "/launcher", "/tmp/worker-"} {
 		w.goesOn("the start")

@@ -10,6 +10,7 @@ import (
 )
 
 func TestABuildOfTheLogPluginThatDoesNotWorkLosesNoLine(t *testing.T) {
+	t.Parallel()
 	w := newWriting(t)
 	good, err := w.load("")
 	must(t, err)

@@ -1,17 +1,15 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
 
 	"github.com/rolling-swarm/rolling/exporter/naming"
+	"github.com/rolling-swarm/rolling/internal/settings"
 )
 
 // Config is every setting, with a default that works. In the plugin's config.json each is settable.
@@ -32,12 +30,10 @@ type Config struct {
 }
 
 const (
-	shortest = time.Second
-	longest  = 5 * time.Minute
-	// The kernel's limit on a unix socket's path.
-	longestSocket = 107
-	smallestRing  = 1000
-	largestRing   = 50_000_000
+	shortest     = time.Second
+	longest      = 5 * time.Minute
+	smallestRing = 1000
+	largestRing  = 50_000_000
 )
 
 // readConfig reads the environment and names all that is wrong with it at once.
@@ -51,23 +47,11 @@ func readConfig() (Config, error) {
 
 // Validate reports all problems at once.
 func (c Config) Validate() error {
-	var problems []error
-	bad := func(setting, format string, args ...any) {
-		problems = append(problems, fmt.Errorf("%s: %w", setting, fmt.Errorf(format, args...)))
-	}
-	for _, p := range []struct{ setting, path string }{{"ROLLING_SOCKET", c.Socket}, {"ROLLING_STATE", c.StatusSocket()}} {
-		if !filepath.IsAbs(p.path) || len(p.path) > longestSocket {
-			bad(p.setting, "%q: want an absolute path of at most %d bytes", p.path, longestSocket)
-		}
-	}
-	if c.Socket == c.StatusSocket() {
-		bad("ROLLING_SOCKET", "%q is where /metrics is served: choose another folder", c.Socket)
-	}
-	for _, p := range []struct{ setting, path string }{{"ROLLING_CGROUPS", c.Groups}, {"ROLLING_PROC", c.Proc}} {
-		if !filepath.IsAbs(p.path) {
-			bad(p.setting, "%q: want an absolute path", p.path)
-		}
-	}
+	var problems settings.Problems
+	bad := problems.Add
+	problems.Sockets(c.Socket, c.StatusSocket())
+	problems.Folder("ROLLING_CGROUPS", c.Groups)
+	problems.Folder("ROLLING_PROC", c.Proc)
 	if c.Engine == "" {
 		bad("ROLLING_ENGINE", "is empty: want the engine's socket")
 	}
@@ -80,16 +64,9 @@ func (c Config) Validate() error {
 	if c.GraphiteBuffer < smallestRing || c.GraphiteBuffer > largestRing {
 		bad("ROLLING_GRAPHITE_BUFFER", "%d: want %d to %d points (32 bytes each)", c.GraphiteBuffer, smallestRing, largestRing)
 	}
-	for _, a := range []struct{ setting, address, example string }{{"ROLLING_GRAPHITE", c.Graphite, "graphite.example:2003"}, {"ROLLING_METRICS_LISTEN", c.MetricsListen, ":9324"}} {
-		if _, _, err := net.SplitHostPort(a.address); a.address != "" && err != nil {
-			bad(a.setting, "%w: want host:port, such as %s", err, a.example)
-		}
-	}
-	if len(problems) == 0 {
-		return nil
-	}
-	text := strings.ReplaceAll(errors.Join(problems...).Error(), "\n", "\n  ")
-	return fmt.Errorf("settings: %d problems:\n  %s", len(problems), text)
+	problems.Address("ROLLING_GRAPHITE", c.Graphite, "graphite.example:2003")
+	problems.Address("ROLLING_METRICS_LISTEN", c.MetricsListen, ":9324")
+	return problems.Err()
 }
 
 // StatusSocket is where /metrics, /recent, /healthz, /readyz and /debug/state are.

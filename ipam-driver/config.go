@@ -1,15 +1,14 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/rolling-swarm/rolling/internal/settings"
 )
 
 // Config is every setting, with a default that works. In the plugin's config.json each is settable.
@@ -25,11 +24,7 @@ type Config struct {
 	Build         string        `env:"ROLLING_BUILD"`                                             // digest of the bundle, shown in /debug/state
 }
 
-const (
-	longestRest = 60 * time.Hour
-	// The kernel's limit on a unix socket's path.
-	longestSocket = 107
-)
+const longestRest = 60 * time.Hour
 
 // readConfig reads the environment and names all that is wrong with it at once.
 func readConfig() (Config, error) {
@@ -42,18 +37,9 @@ func readConfig() (Config, error) {
 
 // Validate reports all problems at once.
 func (c Config) Validate() error {
-	var problems []error
-	bad := func(setting, format string, args ...any) {
-		problems = append(problems, fmt.Errorf("%s: %w", setting, fmt.Errorf(format, args...)))
-	}
-	for setting, path := range map[string]string{"ROLLING_SOCKET": c.Socket, "ROLLING_STATE": c.StatusSocket()} {
-		if !filepath.IsAbs(path) || len(path) > longestSocket {
-			bad(setting, "%q: want an absolute path of at most %d bytes", path, longestSocket)
-		}
-	}
-	if c.Socket == c.StatusSocket() {
-		bad("ROLLING_SOCKET", "%q is where /metrics is served: choose another folder", c.Socket)
-	}
+	var problems settings.Problems
+	bad := problems.Add
+	problems.Sockets(c.Socket, c.StatusSocket())
 	if c.Engine == "" {
 		bad("ROLLING_ENGINE", `is empty: want the engine's socket, or "none"`)
 	}
@@ -66,16 +52,8 @@ func (c Config) Validate() error {
 	if c.LostRest < c.Rest || c.LostRest > 100*24*time.Hour {
 		bad("ROLLING_LOST_REST", "%s: want a time from ROLLING_REST (%s) to 2400h", c.LostRest, c.Rest)
 	}
-	if c.MetricsListen != "" {
-		if _, _, err := net.SplitHostPort(c.MetricsListen); err != nil {
-			bad("ROLLING_METRICS_LISTEN", "%w: want host:port, such as :9323", err)
-		}
-	}
-	if len(problems) == 0 {
-		return nil
-	}
-	text := strings.ReplaceAll(errors.Join(problems...).Error(), "\n", "\n  ")
-	return fmt.Errorf("settings: %d problems:\n  %s", len(problems), text)
+	problems.Address("ROLLING_METRICS_LISTEN", c.MetricsListen, ":9323")
+	return problems.Err()
 }
 
 // StatusSocket is where /metrics, /healthz, /readyz and /debug/state are.

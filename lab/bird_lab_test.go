@@ -24,6 +24,7 @@ import (
 const speakAs = "ROLLING_LAB_TEST_SPEAK"
 
 func TestTheRouterLearnsWhatTheManagersAnnounce(t *testing.T) {
+	t.Parallel()
 	l := Up(t, Options{Managers: 2})
 	ctx := t.Context()
 	self, err := os.Executable()

@@ -13,6 +13,7 @@ import (
 )
 
 func TestInstallPutsThisCheckoutOnTheSwarm(t *testing.T) {
+	t.Parallel()
 	l := Open(fmt.Sprintf("install-%d", os.Getpid()))
 	before := traces(t, l.Name())
 	t.Cleanup(func() {

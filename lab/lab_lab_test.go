@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestANodeIsAMachineOfItsOwn(t *testing.T) {
+	t.Parallel()
 	l := Up(t, Options{Managers: 1, Workers: 1})
 	ctx := t.Context()
 	must(t, l.LoadShell(ctx))
@@ -107,6 +108,7 @@ func entersContainer(t *testing.T, l *Lab) {
 }
 
 func TestPartsStandOnTheRouter(t *testing.T) {
+	t.Parallel()
 	l := Up(t, Options{Managers: 1})
 	ctx := t.Context()
 	must(t, l.LoadShell(ctx))
@@ -190,6 +192,7 @@ func TestPartsStandOnTheRouter(t *testing.T) {
 }
 
 func TestTwoLabsStandSideBySide(t *testing.T) {
+	t.Parallel()
 	one, two := Up(t, Options{Managers: 1}), Up(t, Options{Managers: 1})
 	ctx := t.Context()
 	if one.Address("n1") != two.Address("n1") {
@@ -207,6 +210,7 @@ func TestTwoLabsStandSideBySide(t *testing.T) {
 }
 
 func TestTheSwarmSurvivesWhatADataCentreDoes(t *testing.T) {
+	t.Parallel()
 	l := Up(t, Options{Managers: 3})
 	ctx := t.Context()
 	leader, err := l.Leader(ctx)
@@ -354,6 +358,7 @@ func slows(ctx context.Context, t *testing.T, l *Lab) {
 }
 
 func TestOtherEngines(t *testing.T) {
+	t.Parallel()
 	for suite, version := range map[string]string{"trixie": "26.", "bookworm": "20.10"} {
 		t.Run(suite, func(t *testing.T) {
 			l := Up(t, Options{Managers: 1, Workers: 1, Engine: suite})

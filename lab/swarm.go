@@ -236,16 +236,17 @@ func (l *Lab) Leader(ctx context.Context) (string, error) {
 	return leader, nil
 }
 
-// Eventually calls f every 100 ms until it succeeds; its error says what was waited for, and f's last error.
+// Eventually calls f until it succeeds, every 100 ms at first and every 400 ms in the end: most of what is asked starts a
+// program on a node, and what takes long would take longer for it. Its error says what was waited for, and f's last error.
 func (l *Lab) Eventually(ctx context.Context, within time.Duration, what string, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	for {
+	for every := 100 * time.Millisecond; ; every = min(every*5/4, 400*time.Millisecond) {
 		err := f()
 		if err == nil {
 			return nil
 		}
-		if pause(ctx, 100*time.Millisecond) != nil {
+		if pause(ctx, every) != nil {
 			return fmt.Errorf("waited %s for %s: %w", within, what, err)
 		}
 	}

@@ -75,6 +75,7 @@ func mustLeaveNoTrace(ctx context.Context, t *testing.T, l *Lab, before map[stri
 }
 
 func TestDownLeavesNoTraceOfRunningContainers(t *testing.T) {
+	t.Parallel()
 	l := Open(fmt.Sprintf("trace-%d", os.Getpid()))
 	before := traces(t, l.Name())
 	t.Cleanup(func() { l.Down(context.Background()) })
@@ -111,6 +112,7 @@ func TestDownLeavesNoTraceOfRunningContainers(t *testing.T) {
 }
 
 func TestAnUpKilledHalfWayIsRepairedOrRemoved(t *testing.T) {
+	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "lab")
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "./cmd/lab")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")

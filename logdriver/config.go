@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +12,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"github.com/rolling-swarm/rolling/internal/contract"
+	"github.com/rolling-swarm/rolling/internal/settings"
 	"github.com/rolling-swarm/rolling/logdriver/kafka"
 	"github.com/rolling-swarm/rolling/logdriver/route"
 )
@@ -49,8 +49,6 @@ type Config struct {
 }
 
 const (
-	// The kernel's limit on a unix socket's path.
-	longestSocket = 107
 	leastBuffer   = 1 << 20
 	longestLinger = 5 * time.Second
 )
@@ -66,31 +64,14 @@ func readConfig() (Config, error) {
 
 // Validate reports all problems at once, and keeps what it read.
 func (c *Config) Validate() error {
-	var problems []error
-	bad := func(setting, format string, args ...any) {
-		problems = append(problems, fmt.Errorf("%s: %w", setting, fmt.Errorf(format, args...)))
-	}
-	if !filepath.IsAbs(c.Socket) || len(c.Socket) > longestSocket {
-		bad("ROLLING_SOCKET", "%q: want an absolute path of at most %d bytes", c.Socket, longestSocket)
-	}
-	if status := c.StatusSocket(); !filepath.IsAbs(status) || len(status) > longestSocket || status == c.Socket {
-		bad("ROLLING_STATE", "%q: want an absolute path of at most %d bytes, other than that of ROLLING_SOCKET", c.State, longestSocket-len("/log.sock"))
-	}
-	if !filepath.IsAbs(c.Pipes) {
-		bad("ROLLING_PIPES", "%q: want an absolute path", c.Pipes)
-	}
-	if c.MetricsListen != "" {
-		if _, _, err := net.SplitHostPort(c.MetricsListen); err != nil {
-			bad("ROLLING_METRICS_LISTEN", "%w: want host:port, such as :9325", err)
-		}
-	}
+	var problems settings.Problems
+	bad := problems.Add
+	problems.Sockets(c.Socket, c.StatusSocket())
+	problems.Folder("ROLLING_PIPES", c.Pipes)
+	problems.Address("ROLLING_METRICS_LISTEN", c.MetricsListen, ":9325")
 	c.checkSpool(bad)
 	c.checkKafka(bad)
-	if len(problems) == 0 {
-		return nil
-	}
-	text := strings.ReplaceAll(errors.Join(problems...).Error(), "\n", "\n  ")
-	return fmt.Errorf("settings: %d problems:\n  %s", len(problems), text)
+	return problems.Err()
 }
 
 func (c *Config) checkSpool(bad func(setting, format string, args ...any)) {

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/rolling-swarm/rolling/internal/settings"
 	"github.com/rolling-swarm/rolling/network-driver/fabric"
 	"github.com/rolling-swarm/rolling/network-driver/fastpath"
 	"github.com/rolling-swarm/rolling/network-driver/topology"
@@ -58,8 +57,6 @@ const (
 	shortestPulse = 10 * time.Millisecond
 	longestPulse  = 2 * time.Second
 	longestKey    = 80 // TCP_MD5SIG_MAXKEYLEN of linux/tcp.h
-	// The kernel's limit on a unix socket's path.
-	longestSocket = 107
 )
 
 // readConfig reads the environment and names all that is wrong with it at once.
@@ -73,10 +70,8 @@ func readConfig() (Config, error) {
 
 // Validate reports all problems at once, and keeps what it read.
 func (c *Config) Validate() error {
-	var problems []error
-	bad := func(setting, format string, args ...any) {
-		problems = append(problems, fmt.Errorf("%s: %w", setting, fmt.Errorf(format, args...)))
-	}
+	var problems settings.Problems
+	bad := problems.Add
 	if c.ASN == 0 || c.ASN == 23456 || c.ASN == 65535 || c.ASN == 4294967295 {
 		bad("ROLLING_ASN", "%d is reserved: want a private number such as 64512", c.ASN)
 	}
@@ -89,17 +84,8 @@ func (c *Config) Validate() error {
 	if c.MaxPrefixes == 0 {
 		bad("ROLLING_BGP_MAX_PREFIXES", "0 would take nothing from anybody")
 	}
-	if !filepath.IsAbs(c.Socket) || len(c.Socket) > longestSocket {
-		bad("ROLLING_SOCKET", "%q: want an absolute path of at most %d bytes", c.Socket, longestSocket)
-	}
-	if !filepath.IsAbs(c.State) {
-		bad("ROLLING_STATE", "%q: want an absolute path", c.State)
-	}
-	if c.MetricsAddress != "" {
-		if _, _, err := net.SplitHostPort(c.MetricsAddress); err != nil {
-			bad("ROLLING_METRICS_LISTEN", "%w: want host:port, such as :9324", err)
-		}
-	}
+	problems.Sockets(c.Socket, c.StatusSocket())
+	problems.Address("ROLLING_METRICS_LISTEN", c.MetricsAddress, ":9324")
 	if !slices.Contains(fastpath.Wishes(), fastpath.Wish(c.FastPath)) {
 		bad("ROLLING_FASTPATH", "%q is not a path: want one of %v", c.FastPath, fastpath.Wishes())
 	}
@@ -109,12 +95,11 @@ func (c *Config) Validate() error {
 	c.readDetection(bad)
 	c.readLists(bad)
 	c.readKeys(bad)
-	if len(problems) > 0 {
-		text := strings.ReplaceAll(errors.Join(problems...).Error(), "\n", "\n  ")
-		return fmt.Errorf("settings: %d problems:\n  %s", len(problems), text)
-	}
-	return nil
+	return problems.Err()
 }
+
+// StatusSocket is where /metrics, /healthz, /readyz and /debug/state are.
+func (c *Config) StatusSocket() string { return filepath.Join(c.State, "net.sock") }
 
 func (c *Config) readLists(bad func(setting, format string, args ...any)) {
 	var err error

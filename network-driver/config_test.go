@@ -66,7 +66,7 @@ func TestAllProblemsAreNamedAtOnce(t *testing.T) {
 	}
 	for _, want := range []string{
 		"settings: 13 problems", "ROLLING_ASN: 0 is reserved", "ROLLING_BGP_PORT: 70000 is not a port", "ROLLING_BGP_HOLD: 1.5s: want whole seconds from 3s to 1m30s",
-		"ROLLING_BGP_MAX_PREFIXES: 0", `ROLLING_SOCKET: "net.sock": want an absolute path`, `ROLLING_STATE: "net"`, "ROLLING_METRICS_LISTEN",
+		"ROLLING_BGP_MAX_PREFIXES: 0", `ROLLING_SOCKET: "net.sock": want an absolute path`, `ROLLING_STATE: "net/net.sock"`, "ROLLING_METRICS_LISTEN",
 		`ROLLING_ROUTERS: router "here"`, `router "10.0.0.1": bdf: is not an option`, `ROLLING_BGP_PASSWORD: "../secret": want the name of a file`,
 		"ROLLING_BGP_TTL_SECURITY: 255", `ROLLING_DETECT: "1ms": want off, or 10ms to 2s`, "ROLLING_BFD: 1m0s", `ROLLING_POOLS: pool "10.0.0.1/8"`,
 	} {

@@ -262,7 +262,7 @@ func serveStatus(ctx context.Context, c Config, n *node.Node, door *driver.Door,
 	driver.Drain(pages, func(drained bool) error { return c.drain(speaker, drained) })
 	driver.Health(pages, n)
 	driver.Firewall(pages, firewall(n, kernel.NewWatch(c.IptablesNFT, c.IptablesLegacy)))
-	l, err := socket.Listen(filepath.Join(c.State, "net.sock"))
+	l, err := socket.Listen(c.StatusSocket())
 	if err != nil {
 		return err
 	}

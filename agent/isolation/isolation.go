@@ -39,7 +39,7 @@ type Swarm interface {
 
 // Shelf is where the policy lies on this node.
 type Shelf interface {
-	Read() (permits.Document, bool, error)
+	Read() (d permits.Document, laid time.Time, err error)
 	Lay(permits.Document) error
 }
 
@@ -57,7 +57,8 @@ type Loop struct {
 	place  swarm.Place
 	placed time.Time
 	have   permits.Document
-	made   time.Time // when the look at the Swarm was that it was made from; zero: a copy of an earlier life
+	made   time.Time // the look at the Swarm that it was made from was not before this; zero: a copy of an earlier life
+	until  time.Time // nor after this: another copy that may be older could open again what this one closed
 	from   string
 	trouble,
 	said string
@@ -80,11 +81,7 @@ func Open(engine, folder string, log *slog.Logger) (*Loop, error) {
 
 // Run works until ctx ends. What was laid stays.
 func (l *Loop) Run(ctx context.Context) error {
-	if d, there, err := l.shelf.Read(); there {
-		l.take(d, time.Time{}, "an earlier life")
-	} else if err != nil {
-		l.log.Warn("the policy that lies here cannot be read; the next one replaces it", "cause", err)
-	}
+	l.recall(time.Now())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.listen(ctx) })
 	group.Go(func() error {
@@ -100,6 +97,23 @@ func (l *Loop) Run(ctx context.Context) error {
 		}
 	})
 	return group.Wait()
+}
+
+// recall takes what an earlier life has laid. Its age counts from here on, whatever becomes of the clock; a date that is
+// still to come is of a clock that was wrong, and says nothing.
+func (l *Loop) recall(now time.Time) {
+	d, laid, err := l.shelf.Read()
+	if err != nil {
+		l.log.Warn("the policy that lies here cannot be read; the next one replaces it", "cause", err)
+	}
+	if err != nil || laid.IsZero() {
+		return
+	}
+	until := time.Time{}
+	if age := now.Sub(laid); age >= 0 {
+		until = now.Add(-age)
+	}
+	l.take(d, time.Time{}, until, "an earlier life")
 }
 
 // look takes one look: at the labels if this node leads, else at the managers' copies.
@@ -140,11 +154,12 @@ func (l *Loop) where(ctx context.Context) (swarm.Place, error) {
 
 // make is the leader's.
 func (l *Loop) make(ctx context.Context) error {
-	at := time.Now()
+	begun := time.Now()
 	services, networks, err := l.swarm.Labels(ctx)
 	if err != nil {
 		return err
 	}
+	ended := time.Now()
 	d, problems := allow.Policy(services, networks)
 	l.mu.Lock()
 	news := !slices.Equal(problems, l.problems)
@@ -155,7 +170,7 @@ func (l *Loop) make(ctx context.Context) error {
 			l.log.Error("a label that says who may connect is wrong", "where", p.Where, "what", p.What)
 		}
 	}
-	return l.put(d, at, "the swarm's labels")
+	return l.put(d, begun, ended, "the swarm's labels")
 }
 
 // fetch takes the freshest copy of a manager's agent; one that is fresh enough is good enough.
@@ -164,23 +179,24 @@ func (l *Loop) fetch(ctx context.Context, place swarm.Place) error {
 	rand.Shuffle(len(managers), func(i, j int) { managers[i], managers[j] = managers[j], managers[i] })
 	var best policy.Copy
 	var from netip.Addr
+	var made, until time.Time
 	var problem error
 	for _, m := range managers {
+		asked := time.Now()
 		c, err := l.ask(ctx, place.Self, m)
 		if err != nil {
 			problem = err
 			continue
 		}
 		if !from.IsValid() || c.Age < best.Age {
-			best, from = c, m
+			best, from, made, until = c, m, asked.Add(-c.Age), time.Now().Add(-c.Age)
 		}
 		if c.Age < freshFor {
 			break
 		}
 	}
-	made := time.Now().Add(-best.Age)
 	l.mu.Lock()
-	older := !made.After(l.made)
+	older := !made.After(l.until)
 	l.problems = nil
 	l.mu.Unlock()
 	switch {
@@ -189,10 +205,10 @@ func (l *Loop) fetch(ctx context.Context, place swarm.Place) error {
 	case !from.IsValid() || older:
 		return nil
 	}
-	return l.put(best.Document, made, from.String())
+	return l.put(best.Document, made, until, from.String())
 }
 
-func (l *Loop) put(d permits.Document, made time.Time, from string) error {
+func (l *Loop) put(d permits.Document, made, until time.Time, from string) error {
 	l.mu.Lock()
 	same := l.have.Revision == d.Revision
 	l.mu.Unlock()
@@ -202,14 +218,14 @@ func (l *Loop) put(d permits.Document, made time.Time, from string) error {
 		}
 		l.log.Info("a new policy", "revision", d.Revision, "projects", len(d.Projects), "permits", len(d.Permits), "from", from)
 	}
-	l.take(d, made, from)
+	l.take(d, made, until, from)
 	return nil
 }
 
-func (l *Loop) take(d permits.Document, made time.Time, from string) {
+func (l *Loop) take(d permits.Document, made, until time.Time, from string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.have, l.made, l.from = d, made, from
+	l.have, l.made, l.until, l.from = d, made, until, from
 }
 
 // say logs trouble when it begins and when it ends.

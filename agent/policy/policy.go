@@ -30,17 +30,24 @@ const askWithin = 2 * time.Second
 // Shelf is a node's folder of rolling/net.
 type Shelf struct{ Folder string }
 
-// Read is the document that lies there; none is no error.
-func (s Shelf) Read() (permits.Document, bool, error) {
-	text, err := os.ReadFile(filepath.Join(s.Folder, permits.File))
+// Read is the document that lies there, and when it was laid by this node's clock; none is no error, and was never laid.
+func (s Shelf) Read() (d permits.Document, laid time.Time, err error) {
+	file := filepath.Join(s.Folder, permits.File)
+	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return permits.Document{}, false, nil
+		return d, laid, nil
 	}
 	if err != nil {
-		return permits.Document{}, false, fmt.Errorf("policy: %w", err)
+		return d, laid, fmt.Errorf("policy: %w", err)
 	}
-	d, err := permits.Parse(text)
-	return d, err == nil, err
+	if d, err = permits.Parse(text); err != nil {
+		return d, laid, err
+	}
+	about, err := os.Stat(file)
+	if err != nil {
+		return permits.Document{}, laid, fmt.Errorf("policy: %w", err)
+	}
+	return d, about.ModTime(), nil
 }
 
 // Lay puts the document there in one step: whoever reads meets the old one or the new one, also after a loss of power.
@@ -65,7 +72,11 @@ func write(file string, text []byte) error {
 		return err
 	}
 	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	now := time.Now() // the kernel's own date may be a tick older
+	return os.Chtimes(file, now, now)
 }
 
 // Copy is a document and how old the look at the Swarm is that it was made from.

@@ -163,7 +163,7 @@ func TestALabelOpensAProjectToAnotherAndItsRemovalCloses(t *testing.T) {
 		t.Errorf("the policy on %s is %s, %v", shop[1].node, text, err)
 	}
 
-	label("--label-rm", "rolling.allow-from")
+	agentDiesBetweenCopies(t, l, leader, func() { label("--label-rm", "rolling.allow-from") })
 	for i := range shop {
 		shut("after the label was taken away, same node", "8080", desk[i], shop[i])
 		shut("after the label was taken away, another node", "8080", desk[i], shop[other(i)])

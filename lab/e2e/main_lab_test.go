@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/rolling-swarm/rolling/lab"
-	"github.com/rolling-swarm/rolling/lab/proof"
 )
 
 func TestMain(m *testing.M) {
@@ -20,15 +19,6 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
-}
-
-func world(t *testing.T, l *lab.Lab) *proof.World {
-	t.Helper()
-	root, err := lab.Checkout()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &proof.World{Lab: l, Root: root}
 }
 
 func within(t *testing.T, d time.Duration) context.Context {

@@ -143,7 +143,7 @@ func (l *load) stand(ctx context.Context, c net.Conn) {
 		}
 		if err != nil || got != server {
 			if l.pardons(server) || errors.Is(err, io.EOF) && ctx.Err() == nil {
-				return // its server has ended, after ten seconds of patience
+				return // its server has ended, after eight seconds of patience
 			}
 			l.count(func(c *counts) { c.broken++ })
 			l.say(fmt.Sprintf("a connection to %s: answered by %q, %v", server, got, err))

@@ -1,6 +1,6 @@
 // Command echo is what tests put into containers to learn whom a call reaches: on port 80 it answers each line over TCP,
 // and each datagram over UDP, by its host's name and the client's address. When it is told to stop, it takes no new
-// connection, ends when those that stand have ended, or after ten seconds, and so loses no request.
+// connection, and ends when those that stand have ended; after eight seconds it ends them itself, and so loses no request.
 package main
 
 import (
@@ -14,8 +14,38 @@ import (
 	"time"
 )
 
-// drainFor is as long as Swarm waits by default.
-const drainFor = 10 * time.Second
+const (
+	// drainFor is shorter than the ten seconds for which Swarm waits by default.
+	drainFor = 8 * time.Second
+	// leaveFor is what clients get to see that a connection is over.
+	leaveFor = time.Second
+)
+
+// standing are the connections that are served.
+type standing struct {
+	mu  sync.Mutex
+	all map[*net.TCPConn]bool // guarded by mu
+}
+
+func (s *standing) set(c *net.TCPConn, there bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if there {
+		s.all[c] = true
+	} else {
+		delete(s.all, c)
+	}
+}
+
+// end says to all that no answer comes any more. To close them would tell a client whose line was not read yet that they
+// broke.
+func (s *standing) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		_ = c.CloseWrite() // the client may have gone
+	}
+}
 
 func main() {
 	if err := serve(); err != nil {
@@ -29,7 +59,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	tcp, err := net.Listen("tcp4", ":80")
+	tcp, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: 80})
 	if err != nil {
 		return err
 	}
@@ -45,14 +75,20 @@ func serve() error {
 		_ = tcp.Close() // Accept says so
 	}()
 	var open sync.WaitGroup
+	conns := standing{all: map[*net.TCPConn]bool{}}
 	for {
-		c, err := tcp.Accept()
+		c, err := tcp.AcceptTCP()
 		if err != nil { // it was closed: what is open is still served
-			time.AfterFunc(drainFor, func() { os.Exit(0) })
+			time.AfterFunc(drainFor, conns.end)
+			time.AfterFunc(drainFor+leaveFor, func() { os.Exit(0) })
 			open.Wait()
 			return nil //nolint:nilerr // asked for by the signal
 		}
-		open.Go(func() { lines(c, name) })
+		conns.set(c, true)
+		open.Go(func() {
+			defer conns.set(c, false)
+			lines(c, name)
+		})
 	}
 }
 

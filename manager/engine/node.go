@@ -88,12 +88,10 @@ func (e *Engine) detail(ctx context.Context, n Node) (NodeDetail, error) {
 	for _, s := range observed.Services {
 		names[s.ID] = s.Spec.Name
 	}
-	for _, t := range tasks {
-		switch {
-		case t.NodeID != n.ID || !onNode(t):
-		case t.Spec.NetworkAttachmentSpec != nil:
-			d.Stays++
-		case n.Availability == unavailable:
+	carries := byNode(tasks)[n.ID]
+	d.Stays = carries.stays
+	if n.Availability == unavailable {
+		for _, t := range carries.tasks {
 			slot := strconv.Itoa(t.Slot)
 			if t.Slot == 0 {
 				slot = n.Name
@@ -110,6 +108,33 @@ func (e *Engine) detail(ctx context.Context, n Node) (NodeDetail, error) {
 		}
 	}
 	return d, nil
+}
+
+// burden is what a node carries.
+type burden struct {
+	tasks   []swarm.Task // of services: each has, or may get, a container there
+	running int          // of them
+	stays   int          // containers of docker run, which Swarm knows as attachments
+}
+
+func byNode(tasks []swarm.Task) map[string]burden {
+	all := map[string]burden{}
+	for _, t := range tasks {
+		if !onNode(t) {
+			continue
+		}
+		b := all[t.NodeID]
+		if t.Spec.NetworkAttachmentSpec != nil {
+			b.stays++
+		} else {
+			b.tasks = append(b.tasks, t)
+			if t.Status.State == swarm.TaskStateRunning {
+				b.running++
+			}
+		}
+		all[t.NodeID] = b
+	}
+	return all
 }
 
 // onNode says that a task has, or may get, a container on its node.

@@ -33,16 +33,11 @@ func (e *Engine) Nodes(ctx context.Context) ([]Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	running := map[string]int{}
-	for _, t := range tasks {
-		if t.Status.State == swarm.TaskStateRunning && t.Spec.NetworkAttachmentSpec == nil {
-			running[t.NodeID]++
-		}
-	}
+	carries := byNode(tasks)
 	views := []Node{}
 	for _, n := range nodes {
 		v := Node{ID: n.ID, Name: n.Description.Hostname, Role: string(n.Spec.Role), State: string(n.Status.State), Availability: string(n.Spec.Availability),
-			Address: n.Status.Addr, Engine: n.Description.Engine.EngineVersion, Tasks: running[n.ID]}
+			Address: n.Status.Addr, Engine: n.Description.Engine.EngineVersion, Tasks: carries[n.ID].running}
 		v.Leader = n.ManagerStatus != nil && n.ManagerStatus.Leader
 		views = append(views, v)
 	}

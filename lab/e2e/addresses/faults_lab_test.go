@@ -131,6 +131,7 @@ func TestAddressesStayTrueThroughFaults(t *testing.T) {
 		{"a plugin dies in mid-call", (*office).pluginDiesInMidCall},
 		{"a plugin is switched off, set, and on", (*office).pluginIsSet},
 		{"an engine dies", (*office).engineDies},
+		{"a node joins later", (*office).nodeJoins},
 		{"two stacks on one subnet, removed and deployed anew at once, and an address named twice", func(o *office) {
 			end := o.namedAddress("10.212.0.200")
 			o.twoStacksShareASubnet()

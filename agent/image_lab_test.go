@@ -201,9 +201,7 @@ func asOnAll(t *testing.T, l *lab.Lab, folder string) {
 }
 
 func TestAnUpgradeHarmsNoContainer(t *testing.T) {
-	root, err := lab.Checkout()
-	must(t, err)
-	t.Chdir(root)
+	t.Parallel()
 	l := lab.Up(t, lab.Options{Managers: 3, Install: true})
 	ctx := t.Context()
 	on := deployed(t, l)
