@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rolling-swarm/rolling/lab"
+	"github.com/rolling-swarm/rolling/lab/proof"
 )
 
 // asking is a stack of one project: a container on each node, which answers on two ports with its project's name.
@@ -78,6 +79,16 @@ func asks(t *testing.T, l *lab.Lab, from, to ward, port string, patience int) er
 		err = errors.New("an empty answer")
 	}
 	return err
+}
+
+// world is where the command line works.
+func world(t *testing.T, l *lab.Lab) *proof.World {
+	t.Helper()
+	root, err := lab.Checkout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &proof.World{Lab: l, Root: root}
 }
 
 func TestALabelOpensAProjectToAnotherAndItsRemovalCloses(t *testing.T) {
