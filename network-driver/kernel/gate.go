@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/coreos/go-iptables/iptables"
 )
@@ -25,7 +26,8 @@ const (
 // turns forwarding on. The rules stand in a chain of our own, jumped to from DOCKER-USER.
 type Gate struct {
 	nft, legacy string
-	known       map[string]*iptables.IPTables // by path; one caller at a time
+	mu          sync.Mutex                    // guards known: counters are read beside what is laid
+	known       map[string]*iptables.IPTables // by path
 	before      int
 }
 
@@ -80,6 +82,8 @@ func (g *Gate) programs() []string {
 }
 
 func (g *Gate) program(path string) (*iptables.IPTables, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if ipt, ok := g.known[path]; ok {
 		return ipt, nil
 	}

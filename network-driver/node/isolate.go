@@ -267,6 +267,5 @@ func (n *Node) standing() Apart {
 		}
 	}
 	slices.SortFunc(a.Unknown, netip.Addr.Compare)
-	a.Denied, _ = n.parts.Isolation.Wall.Denied() // that nothing can be read is said by the step that lays it
 	return a
 }

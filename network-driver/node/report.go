@@ -38,8 +38,18 @@ type Report struct {
 	Doorways   []topology.Doorway    `json:"doorways,omitempty"` // published ports of the host
 }
 
-// Report tells how it stands, also while no call is served.
+// Report tells how it stands, also while no call is served. The firewall's counters are read beside the loop: that takes
+// half a dozen programs, for which no container's start should wait.
 func (n *Node) Report(ctx context.Context) (Report, error) {
+	r, err := n.picture(ctx)
+	if err == nil {
+		r.Spoofed = n.spoofed()
+		r.Isolation.Denied, _ = n.parts.Isolation.Wall.Denied() // that nothing can be read is said by the step that lays it
+	}
+	return r, err
+}
+
+func (n *Node) picture(ctx context.Context) (Report, error) {
 	return do(ctx, n, func() (Report, error) {
 		r := Report{
 			Ready: n.refused == nil, Problems: maps.Clone(n.problems), Membership: n.membership,
@@ -47,7 +57,7 @@ func (n *Node) Report(ctx context.Context) (Report, error) {
 			Endpoints: slices.SortedFunc(maps.Values(n.state.Endpoints), func(a, b topology.Endpoint) int { return strings.Compare(string(a.ID), string(b.ID)) }),
 			Pools:     n.state.Pools(), Routes: make(map[string]netip.Addr, len(n.learnt)), Settled: n.settled, Counts: n.counts,
 			FastPath: n.parts.Fast.Report(), Uplink: n.uplink, Isolation: n.standing(), Awaited: n.awaited(),
-			Spoofed: n.spoofed(), L2: n.l2Report(), Doorways: n.state.Doorways(),
+			L2: n.l2Report(), Doorways: n.state.Doorways(),
 		}
 		r.FastPath.Idle = n.idle
 		if n.refused != nil {
