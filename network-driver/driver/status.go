@@ -35,6 +35,9 @@ type Figure struct {
 // lookWithin: a loop that is busy for longer is not ready.
 const lookWithin = time.Second
 
+// pageWithin is longer: who reads /debug/state wants to know why a node is busy.
+const pageWithin = 5 * time.Second
+
 // Status serves /metrics, /healthz, /readyz and /debug/state.
 func Status(look func(context.Context) (Picture, error)) *http.ServeMux {
 	registry := prometheus.NewRegistry()
@@ -68,7 +71,7 @@ func ready(w http.ResponseWriter, r *http.Request, look func(context.Context) (P
 func say(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
 
 func state(w http.ResponseWriter, r *http.Request, look func(context.Context) (Picture, error)) {
-	ctx, cancel := context.WithTimeout(r.Context(), lookWithin)
+	ctx, cancel := context.WithTimeout(r.Context(), pageWithin)
 	defer cancel()
 	p, err := look(ctx)
 	if err != nil {
