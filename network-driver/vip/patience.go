@@ -11,7 +11,7 @@ import (
 
 const (
 	// learnFor is as long as Swarm's gossip takes, with some to spare, to tell a node of a network that is new to it.
-	learnFor = 3 * time.Second
+	learnFor = 6 * time.Second
 	// waitFor at most, whatever is still unknown.
 	waitFor = 20 * time.Second
 )
