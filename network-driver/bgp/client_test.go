@@ -173,9 +173,3 @@ func (c *client) holds() int {
 	defer c.mu.Unlock()
 	return len(c.held)
 }
-
-func (c *client) has(p netip.Prefix) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.held[p]
-}

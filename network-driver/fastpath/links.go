@@ -46,6 +46,3 @@ func (k *links) look(nl *listing.Handle, touched []string) ([]netlink.Link, erro
 	}
 	return found, nil
 }
-
-// forget has all of them looked at the next time.
-func (k *links) forget() { k.ends = nil }

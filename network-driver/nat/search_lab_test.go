@@ -30,7 +30,6 @@ type data struct {
 	nodes  []lan.Space
 	rules  []*Rules
 	boxes  []lan.Space
-	plans  []vip.Plan
 }
 
 func newData(t *testing.T, n int) *data {
