@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -204,15 +203,6 @@ func (m *matrix) questions(from *resident, allowed func(from, to *resident, door
 func (m *matrix) expect(when string, allowed func(from, to *resident, door string) bool) {
 	m.t.Helper()
 	cells, wrong := m.probe(allowed)
-	// What is open may take a moment: a virtual address is announced beside others only when they are known. What is
-	// closed has to be so at once.
-	for range 8 {
-		if len(wrong) == 0 || slices.ContainsFunc(wrong, func(w string) bool { return !strings.Contains(w, "answered false, want true") }) {
-			break
-		}
-		time.Sleep(time.Second)
-		cells, wrong = m.probe(allowed)
-	}
 	m.t.Logf("%s: %d cells", when, cells)
 	for _, w := range wrong[:min(len(wrong), 20)] {
 		m.t.Errorf("%s: %s", when, w)
@@ -220,6 +210,24 @@ func (m *matrix) expect(when string, allowed func(from, to *resident, door strin
 	if len(wrong) > 20 {
 		m.t.Errorf("%s: %d more", when, len(wrong)-20)
 	}
+}
+
+// serves waits until everything that is allowed answers: a virtual address is announced beside others only when they are
+// known. What is not allowed must not answer meanwhile.
+func (m *matrix) serves(allowed func(from, to *resident, door string) bool) {
+	m.t.Helper()
+	lan.Eventually(m.t, 25*time.Second, "all that is allowed answers", func() error {
+		_, wrong := m.probe(allowed)
+		for _, w := range wrong {
+			if !strings.Contains(w, "answered false, want true") {
+				m.t.Fatal(w)
+			}
+		}
+		if len(wrong) > 0 {
+			return fmt.Errorf("%d cells do not: %s", len(wrong), wrong[0])
+		}
+		return nil
+	})
 }
 
 // probe asks every cell, and tells how many there are and what was wrong.
@@ -251,6 +259,7 @@ func (m *matrix) stages() {
 	with := func(more func(from, to *resident, door string) bool) func(from, to *resident, door string) bool {
 		return func(from, to *resident, door string) bool { return base(from, to, door) || more(from, to, door) }
 	}
+	m.serves(base)
 	m.expect("without a policy", base)
 	m.lay(map[string]string{"orders": "payments:8080"})
 	m.expect("with a port open", with(func(from, to *resident, door string) bool { return asks(from, to) && door == "8080" }))

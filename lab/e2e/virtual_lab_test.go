@@ -62,11 +62,6 @@ func servedInsideAndOutside(t *testing.T, l *lab.Lab) {
 	v.leavesNothing("n1")
 }
 
-// strays are the flows of datagrams from outside that may move in one step: a node that Swarm's gossip reached in part
-// takes a datagram for a new flow where it does not know the node that has it (docs/adr/0038). In namespaces, where every
-// node knows all, none may (network-driver/nat).
-const strays = 2
-
 // step does something to the Swarm while requests go on, of which none may fail.
 func (v *virtual) step(l *load, what string, do func()) {
 	v.t.Helper()
@@ -94,18 +89,10 @@ func (v *virtual) fault(l *load, what string, do func()) counts {
 	}
 	stay := v.takers()
 	for from, l := range map[string]*load{"inside": l, "outside": v.outside} {
-		var moved []leaver
 		for _, f := range l.leavers() {
 			if slices.Contains(stay, f.from) {
-				moved = append(moved, f)
+				v.t.Errorf("%s: from %s datagrams left a server that goes on: %+v", what, from, f)
 			}
-		}
-		if len(moved) == 0 {
-			continue
-		}
-		v.t.Logf("%s: from %s datagrams left a server that goes on: %+v", what, from, moved)
-		if from == "inside" || len(moved) > strays {
-			v.t.Errorf("%s: %d flows of datagrams left servers that go on", what, len(moved))
 		}
 	}
 	return d
